@@ -1,0 +1,280 @@
+"""Settings: the packaged config.yaml < a file of the user's < environment < command line.
+
+Unknown keys and values out of range raise ConfigError, whose message names the line to mend.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+PREFIX = "VOXTRAL_"
+_PACKAGE = Path(__file__).parent
+# Beside the package in an installed wheel, at the root of the repository in an editable install.
+DEFAULTS = next(path for path in (_PACKAGE / "config.yaml", _PACKAGE.parents[1] / "config.yaml") if path.is_file())
+
+# Read elsewhere or by other programs: not a section's key.
+_FLAT = frozenset({"CONFIG", "PROFILE", "API_KEY", "MODELS_DIR", "TEST_AUDIO"})
+
+Milliseconds = Annotated[int, Field(ge=0, le=600_000)]
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class ConfigError(Exception):
+    """The settings cannot be used; the message says where and why."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Server(_Section):
+    host: str
+    port: int = Field(ge=0, le=65535)
+    message_bytes: int = Field(ge=4096, le=64 << 20)
+    ping_interval_s: float = Field(gt=0, le=90)
+    ping_timeout_s: float = Field(gt=0, le=90)
+    shutdown_s: float = Field(ge=0, le=3600)
+
+
+class Limits(_Section):
+    sessions: int = Field(ge=1, le=10_000)
+    outbox_bytes: int = Field(ge=65_536)
+    speech_input_chars: int = Field(ge=1, le=1_000_000)
+
+
+class Models(_Section):
+    directory: Path | None
+    hub_timeout_s: float = Field(gt=0, le=120)
+    silero: Path | None
+    smart_turn: Path | None
+    whisper_english: Path | None
+    whisper_multilingual: Path | None
+    smollm2: Path | None
+    kokoro_onnx: Path | None
+    kokoro_voices: Path | None
+
+    @property
+    def root(self) -> Path:
+        """Where fetched models are kept."""
+        chosen = self.directory or os.environ.get(f"{PREFIX}MODELS_DIR")
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return Path(chosen).expanduser() if chosen else Path(cache) / "voxtral-voice"
+
+
+class EngineChoice(_Section):
+    profile: Literal["auto", "gpu", "cpu"]
+    understander: Literal["auto", "cascade"]
+    reply: Literal["smollm2", "template"]
+    synthesizer: Literal["auto", "kokoro-onnx"]
+    threads: int = Field(ge=0, le=256)
+    endpoint_threads: int = Field(ge=1, le=64)
+    niceness: int = Field(ge=0, le=19)
+
+
+class VoiceChoice(_Section):
+    name: str
+    hindi_name: str
+    speed: float = Field(ge=0.5, le=2.0)
+    trim_level: float = Field(gt=0, lt=0.5)
+    trim_keep_ms: Milliseconds
+    trim_tail_keep_ms: Milliseconds
+    max_phonemes: int = Field(ge=50, le=510)
+
+
+class Vad(_Section):
+    onset: Probability
+    offset: Probability
+    dropout_ms: Milliseconds
+
+    @model_validator(mode="after")
+    def _hysteresis(self) -> Vad:
+        if self.offset > self.onset:
+            raise ValueError("offset must not be above onset")
+        return self
+
+
+class Grade(_Section):
+    probability: Probability
+    silence_ms: Milliseconds
+
+
+class Grades(_Section):
+    low: tuple[Grade, ...]
+    medium: tuple[Grade, ...]
+    high: tuple[Grade, ...]
+
+    @model_validator(mode="after")
+    def _ends(self) -> Grades:
+        for name in ("low", "medium", "high"):
+            if not any(grade.probability == 0 for grade in getattr(self, name)):
+                raise ValueError(f"{name} needs a grade with probability 0: every silence must end the turn at last")
+        return self
+
+
+class Turns(_Section):
+    start_ms: Milliseconds
+    prefix_ms: Milliseconds
+    draft_ms: Milliseconds
+    endpoint_every_ms: int = Field(ge=32, le=10_000)
+    graded: Grades
+    resume_ms: Milliseconds
+    join_ms: Milliseconds
+    max_turn_ms: int = Field(ge=1000, le=600_000)
+    min_speech_ms: Milliseconds
+    duck_ms: Milliseconds
+    barge_in_ms: Milliseconds
+    barge_in_gap_ms: Milliseconds
+    stalled_ms: int = Field(ge=40, le=60_000)
+
+
+class PlayoutChoice(_Section):
+    lead_ms: int = Field(ge=40, le=300)
+    duck_lead_ms: int = Field(ge=40, le=300)
+    packet_ms: int = Field(ge=20, le=200)
+    ahead_ms: int = Field(ge=500, le=600_000)
+    draft_clauses: int = Field(ge=0, le=10)
+
+
+class Reply(_Section):
+    instructions: str
+    temperature: float = Field(ge=0, le=2)
+    top_p: float = Field(gt=0, le=1)
+    max_tokens: int = Field(ge=1, le=4096)
+    context_tokens: int = Field(ge=256, le=8192)
+    first_clause_words: int = Field(ge=1, le=50)
+    first_clause_max_words: int = Field(ge=2, le=50)
+    clause_max_chars: int = Field(ge=20, le=2000)
+    without_voice: Literal["english", "text"]
+
+
+class Logging(_Section):
+    level: Literal["debug", "info", "warning", "error"]
+    format: Literal["plain", "json"]
+    file: Path | None
+    file_bytes: int = Field(ge=1024)
+    file_count: int = Field(ge=0, le=100)
+    content: bool
+
+
+class Config(_Section):
+    server: Server
+    limits: Limits
+    models: Models
+    engines: EngineChoice
+    voice: VoiceChoice
+    vad: Vad
+    turns: Turns
+    playout: PlayoutChoice
+    reply: Reply
+    logging: Logging
+
+
+def load(
+    path: str | Path | None = None,
+    *,
+    overrides: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Config:
+    """Read the settings.
+
+    `path`: a file of the user's, else the one VOXTRAL_CONFIG names; `overrides`: dotted key to value, strongest.
+    Raises ConfigError.
+    """
+    environ = os.environ if environ is None else environ
+    origins: dict[str, str] = {}
+    merged = _read(DEFAULTS, origins)
+    chosen = path or environ.get(f"{PREFIX}CONFIG")
+    if chosen:
+        _merge(merged, _read(Path(chosen), origins))
+    for key, text, name in _from_environment(environ):
+        _set(merged, key, _parse(text, name), name, origins)
+    for key, value in (overrides or {}).items():
+        if value is not None:
+            _set(merged, key, value, f"--{key.rpartition('.')[2].replace('_', '-')}", origins)
+    try:
+        return Config.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(entry, origins) for entry in error.errors())) from None
+
+
+def _from_environment(environ: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """(dotted key, text, variable) for each variable that is a setting."""
+    found = []
+    if profile := environ.get(f"{PREFIX}PROFILE"):
+        found.append(("engines.profile", profile, f"{PREFIX}PROFILE"))
+    for name, text in sorted(environ.items()):
+        if not name.startswith(PREFIX) or (rest := name.removeprefix(PREFIX)) in _FLAT:
+            continue
+        if "__" not in rest:
+            raise ConfigError(f"{name}: unknown variable; settings are {PREFIX}<SECTION>__<KEY>")
+        found.append((".".join(rest.lower().split("__")), text, name))
+    if port := environ.get("PORT"):  # the platform's choice wins over ours
+        found.append(("server.port", port, "PORT"))
+    return found
+
+
+def _read(path: Path, origins: dict[str, str]) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text)
+        data = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}:1: expected sections such as `turns:`, found {type(data).__name__}")
+    _locate(node, "", path, origins)
+    return data
+
+
+def _locate(node: yaml.Node | None, prefix: str, path: Path, origins: dict[str, str]) -> None:
+    """Remember the line of every key."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            dotted = f"{prefix}{key.value}"
+            origins[dotted] = f"{path}:{key.start_mark.line + 1}"
+            _locate(value, f"{dotted}.", path, origins)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            origins[f"{prefix}{index}"] = f"{path}:{value.start_mark.line + 1}"
+            _locate(value, f"{prefix}{index}.", path, origins)
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
+            _merge(base[key], value)
+        else:
+            base[key] = value
+
+
+def _set(data: dict[str, Any], dotted: str, value: object, origin: str, origins: dict[str, str]) -> None:
+    *sections, key = dotted.split(".")
+    for section in sections:
+        data = data.setdefault(section, {})
+        if not isinstance(data, dict):
+            raise ConfigError(f"{origin}: {section} has no keys of its own")
+    data[key] = value
+    origins[dotted] = origin
+
+
+def _parse(text: str, name: str) -> object:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name}: {error}") from None
+
+
+def _explain(entry: Any, origins: dict[str, str]) -> str:
+    path = [str(part) for part in entry["loc"]]
+    where = next((origins[key] for n in range(len(path), 0, -1) if (key := ".".join(path[:n])) in origins), "settings")
+    value = "" if entry["type"] in ("extra_forbidden", "missing") else f" (it is {entry['input']!r})"
+    what = "unknown key" if entry["type"] == "extra_forbidden" else entry["msg"]
+    return f"{where}: {'.'.join(path)}: {what}{value}"

@@ -1,0 +1,316 @@
+"""The vocabulary: audio, messages, what engines yield, and the events of a conversation.
+
+Plain frozen data. Every event carries the turn that caused it, so output of an older turn can be told and dropped.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Pcm = npt.NDArray[np.float32]
+"""Mono samples in [-1, 1], shape [samples]; the rate is said beside it."""
+
+HEAR_HZ = 16_000
+"""Rate of everything that is listened to: VAD, end-of-turn and speech recognition models all want 16 kHz."""
+
+SPEAK_HZ = 24_000
+"""Rate of everything that is spoken: Kokoro's own rate and the Realtime protocol's default."""
+
+Role = Literal["system", "user", "assistant"]
+ReplyStatus = Literal["completed", "cancelled", "incomplete", "failed"]
+
+
+class Cancel:
+    """A flag that a consumer sets and an engine looks at between steps."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._set = False
+        self._callbacks: list[Callable[[], None]] = []
+
+    def is_set(self) -> bool:
+        return self._set
+
+    def set(self) -> None:
+        """Ask the engine to stop. Runs the callbacks once, in the caller's thread."""
+        with self._lock:
+            if self._set:
+                return
+            self._set = True
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+
+    def on_set(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Run `callback` when the flag is set (at once if it is). Returns a function that forgets the callback."""
+        with self._lock:
+            if not self._set:
+                self._callbacks.append(callback)
+                return lambda: self._forget(callback)
+        callback()
+        return lambda: None
+
+    def _forget(self, callback: Callable[[], None]) -> None:
+        with self._lock:
+            if callback in self._callbacks:
+                self._callbacks.remove(callback)
+
+
+# What an understander is given.
+
+
+@dataclass(frozen=True, slots=True)
+class AudioPart:
+    """Something said. `text` is its transcript, None while nobody has written it down."""
+
+    pcm: Pcm
+    """Shape [samples], 16 kHz."""
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TextPart:
+    """Something written, or a reply as far as it was heard."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One entry of the conversation. A turn that was cut and joined again has several audio parts."""
+
+    role: Role
+    parts: tuple[AudioPart | TextPart, ...]
+
+    @property
+    def text(self) -> str:
+        return " ".join(part.text for part in self.parts if part.text)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplySettings:
+    """How to answer."""
+
+    instructions: str
+    language: str = "auto"
+    """ISO 639-1 code of what the user speaks, or "auto"."""
+    max_tokens: int = 160
+    temperature: float = 0.2
+    top_p: float = 0.95
+
+
+# What engines yield.
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The transcript of one audio part of the last message."""
+
+    text: str
+    part: int = 0
+    """Index into the last message's parts."""
+    language: str = ""
+    """ISO 639-1 code as recognised, empty when unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The next piece of the reply's text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The reply's text is complete."""
+
+    reason: Literal["stop", "length", "cancelled", "nothing_heard"] = "stop"
+    prompt_tokens: int = 0
+    reply_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """Who speaks, and how fast."""
+
+    name: str
+    """One of Kokoro's 54 names, such as "af_heart" or "hf_alpha"."""
+    speed: float = 1.0
+    """0.5 to 2.0; 1.0 is the voice's own pace."""
+
+
+# Events of a conversation, in the order in which a listener sees them.
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    turn: int
+    """Counts turns from 1; output whose turn is over is dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserStarted(Event):
+    item_id: str
+    at_ms: int
+    """On the client's own sample clock, the prefix included."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserStopped(Event):
+    item_id: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Committed(Event):
+    item_id: str
+    previous_item_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BufferCleared(Event):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class ItemAdded(Event):
+    """An item joined the conversation; `done` says that it is also complete."""
+
+    item_id: str
+    previous_item_id: str | None
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ItemDeleted(Event):
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemTruncated(Event):
+    item_id: str
+    content_index: int
+    audio_end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRetrieved(Event):
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transcribed(Event):
+    """The words of a committed user item."""
+
+    item_id: str
+    text: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PartialTranscript(Event):
+    """The words of the user's turn so far; may still change. Only for clients that asked for it."""
+
+    item_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyStarted(Event):
+    response_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted(Event):
+    """The reply's item exists; its first text or sound follows."""
+
+    response_id: str
+    item_id: str
+    previous_item_id: str | None
+    spoken: bool
+    """False for a reply in text alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyText(Event):
+    """Words of the reply, in step with the voice; of a written reply, as they come."""
+
+    response_id: str
+    item_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyAudio(Event):
+    """Sound of the reply: a packet of 20-200 ms."""
+
+    response_id: str
+    item_id: str
+    pcm: Pcm
+    """Shape [samples], 24 kHz."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    input_text_tokens: int = 0
+    input_audio_tokens: int = 0
+    output_text_tokens: int = 0
+    output_audio_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyDone(Event):
+    response_id: str
+    item_id: str | None
+    """None when nothing was said."""
+    status: ReplyStatus
+    reason: str
+    """Empty, "turn_detected", "client_cancelled", "max_output_tokens", or an error code."""
+    message: str = ""
+    usage: Usage = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Ducked(Event):
+    """The user may be interrupting: turn the reply down. Only for clients that asked for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unducked(Event):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class TurnMetrics(Event):
+    """Where the time of a turn went. Only for clients that asked for it."""
+
+    response_id: str
+    marks_ms: dict[str, float] = field(default_factory=dict)
+    """Stage to milliseconds after `speech_end`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(Event):
+    """Something went wrong; the conversation goes on."""
+
+    code: str
+    message: str
+    event_id: str | None = None
+    """The client event to blame, where there is one."""
+    param: str | None = None
+
+
+class VoiceError(Exception):
+    """An error with a code a client can act on (`docs/protocol.md` lists them)."""
+
+    def __init__(self, code: str, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.param = param
