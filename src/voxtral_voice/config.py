@@ -90,7 +90,6 @@ class VoiceChoice(_Section):
 class Vad(_Section):
     onset: Probability
     offset: Probability
-    dropout_ms: Milliseconds
 
     @model_validator(mode="after")
     def _hysteresis(self) -> Vad:
@@ -126,10 +125,10 @@ class Turns(_Section):
     resume_ms: Milliseconds
     join_ms: Milliseconds
     max_turn_ms: int = Field(ge=1000, le=600_000)
-    min_speech_ms: Milliseconds
     duck_ms: Milliseconds
     barge_in_ms: Milliseconds
-    barge_in_gap_ms: Milliseconds
+    gap_ms: Milliseconds
+    partial_ms: int = Field(ge=200, le=60_000)
     stalled_ms: int = Field(ge=40, le=60_000)
 
 

@@ -1,0 +1,108 @@
+"""The conversation: its items in order, and what a model is shown of them."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from voxtral_voice.types import AudioPart, Message, Role, TextPart, VoiceError
+
+Status = Literal["in_progress", "completed", "incomplete"]
+
+
+def new_id(kind: str) -> str:
+    """An id as the Realtime API makes them: item_…, resp_…, sess_…, event_…"""
+    return f"{kind}_{secrets.token_hex(10)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One entry of the conversation."""
+
+    id: str
+    role: Role
+    part: AudioPart | TextPart
+    """A spoken reply is the text of what was heard of it."""
+    status: Status = "completed"
+    spoken: bool = False
+    """It was sound: the user's own or the reply's voice."""
+    joins: bool = False
+    """The user's turn went on here after it had been cut: one message together with the item before."""
+    void: bool = False
+    """A reply to the first half of such a turn: the model is not shown it."""
+
+    @property
+    def text(self) -> str:
+        return self.part.text or ""
+
+
+class History:
+    """One session's conversation."""
+
+    def __init__(self) -> None:
+        self._items: list[Item] = []
+
+    def __contains__(self, item_id: str) -> bool:
+        return any(item.id == item_id for item in self._items)
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        return tuple(self._items)
+
+    def add(self, item: Item, after: str | None = None) -> str | None:
+        """Append, or insert behind the item `after` ("root": at the start). Returns the id of the item before it.
+
+        Raises VoiceError("invalid_event") for a name that is taken or an `after` that is not there.
+        """
+        if item.id in self:
+            raise VoiceError("invalid_event", f"an item {item.id!r} is in the conversation already", param="item.id")
+        index = len(self._items)
+        if after is not None:
+            index = 0 if after == "root" else self._index(after) + 1
+        self._items.insert(index, item)
+        return self._items[index - 1].id if index else None
+
+    def get(self, item_id: str) -> Item:
+        """Raises VoiceError("invalid_event") when it is not there."""
+        return self._items[self._index(item_id)]
+
+    def last_id(self) -> str | None:
+        return self._items[-1].id if self._items else None
+
+    def replace(self, item: Item) -> None:
+        if item.id in self:
+            self._items[self._index(item.id)] = item
+
+    def set_text(self, item_id: str, text: str) -> None:
+        """Write down what an item said, or cut a reply to what was heard. An item deleted meanwhile stays deleted."""
+        if item_id in self:
+            item = self.get(item_id)
+            self.replace(replace(item, part=replace(item.part, text=text)))
+
+    def forget_audio(self, keep: int) -> None:
+        """Drop the sound of all but the last `keep` items that have a transcript, so that a long talk stays small."""
+        spoken = [item for item in self._items if isinstance(item.part, AudioPart) and item.part.text is not None]
+        for item in spoken[:-keep] if keep else spoken:
+            self.replace(replace(item, part=TextPart(item.text)))
+
+    def delete(self, item_id: str) -> None:
+        del self._items[self._index(item_id)]
+
+    def messages(self) -> tuple[Message, ...]:
+        """What a model is shown: void and empty items left out, the parts of a joined turn in one message."""
+        messages: list[Message] = []
+        for item in self._items:
+            if item.void or (isinstance(item.part, TextPart) and not item.part.text):
+                continue
+            if item.joins and messages and messages[-1].role == item.role:
+                messages[-1] = Message(item.role, (*messages[-1].parts, item.part))
+            else:
+                messages.append(Message(item.role, (item.part,)))
+        return tuple(messages)
+
+    def _index(self, item_id: str) -> int:
+        for index, item in enumerate(self._items):
+            if item.id == item_id:
+                return index
+        raise VoiceError("invalid_event", f"there is no item {item_id!r} in the conversation", param="item_id")

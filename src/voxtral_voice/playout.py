@@ -1,0 +1,138 @@
+"""Lets a reply's sound go just ahead of real time, and knows what of it has been heard.
+
+Pure: time comes in as an argument (seconds, monotonic).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from voxtral_voice.types import SPEAK_HZ, Pcm
+
+AUDIBLE_DBFS = -45.0
+"""A packet whose loudest 10 ms reach this level can be heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    text: str
+    """Words that begin with this packet; mostly empty."""
+    pcm: Pcm
+    """Shape [samples], 24 kHz; empty for words without sound."""
+
+
+@dataclass(slots=True)
+class _Clause:
+    text: str
+    pcm: Pcm
+    start: int  # samples into the reply
+    sent: int = 0
+
+
+class Playout:
+    """One reply on its way to the listener."""
+
+    def __init__(self, *, packet_ms: int, lead_ms: int) -> None:
+        self._packet = packet_ms * SPEAK_HZ // 1000
+        self._lead_s = lead_ms / 1000
+        self._queue: deque[_Clause] = deque()
+        self._clauses: list[_Clause] = []  # all of them: what was heard is read off here
+        self._length = 0  # samples added
+        self._sent = 0  # samples sent
+        self._play_end: float | None = None  # when the listener will have played what was sent
+        self.stalls = 0
+        """Times the listener ran dry inside the reply."""
+
+    def add(self, text: str, pcm: Pcm) -> None:
+        """A clause and its sound, shape [samples], 24 kHz; of a clause in several parts the first has the text."""
+        clause = _Clause(text, pcm, self._length)
+        self._length += len(pcm)
+        self._queue.append(clause)
+        self._clauses.append(clause)
+
+    def start(self, now: float) -> None:
+        """The turn is certain: what is here may go."""
+        self._play_end = now
+
+    @property
+    def empty(self) -> bool:
+        return not self._queue
+
+    @property
+    def unsent_ms(self) -> int:
+        return (self._length - self._sent) * 1000 // SPEAK_HZ
+
+    def heard_until(self) -> float:
+        """When the listener will have played everything sent so far; 0 before the first packet."""
+        return self._play_end if self._play_end is not None and self._sent else 0.0
+
+    def next_at(self) -> float | None:
+        """When the next packet may go; None when there is none."""
+        if self._play_end is None or not self._queue:
+            return None
+        return self._play_end - self._lead_s + self._upcoming() / SPEAK_HZ
+
+    def release(self, now: float) -> list[Packet]:
+        """The packets due by `now`."""
+        packets = []
+        while (due := self.next_at()) is not None and due <= now + 1e-6:
+            packets.append(self._pop(now))
+        return packets
+
+    def played_ms(self, now: float) -> int:
+        """How much of the reply has come out of the loudspeaker, as far as we can tell from here."""
+        ahead_s = max(0.0, (self._play_end or now) - now)
+        return max(0, round(self._sent * 1000 / SPEAK_HZ - ahead_s * 1000))
+
+    def sent_ms(self) -> int:
+        return self._sent * 1000 // SPEAK_HZ
+
+    def heard_text(self, played_ms: int) -> str:
+        """The words that were heard after `played_ms` of the reply; of a clause cut short, its share of words."""
+        played = played_ms * SPEAK_HZ // 1000
+        heard, index = [], 0
+        while index < len(self._clauses):
+            first, length = self._clauses[index], 0
+            while True:  # a clause spoken in parts counts as one
+                length += len(self._clauses[index].pcm)
+                index += 1
+                if index >= len(self._clauses) or self._clauses[index].text:
+                    break
+            share = 1.0 if length == 0 else min(1.0, (played - first.start) / length)
+            if played <= first.start and (length or played == 0):
+                break
+            words = first.text.split()
+            heard.extend(words if share >= 1.0 else words[: int(share * len(words))])
+        return " ".join(heard)
+
+    def _upcoming(self) -> int:
+        clause = self._queue[0]
+        return min(self._packet, len(clause.pcm) - clause.sent)
+
+    def _pop(self, now: float) -> Packet:
+        clause = self._queue[0]
+        text = clause.text if clause.sent == 0 else ""
+        pcm = clause.pcm[clause.sent : clause.sent + self._packet]
+        # A crumb at the end of a clause would be a packet of a few milliseconds: it goes along.
+        if len(clause.pcm) - clause.sent - len(pcm) < self._packet // 2:
+            pcm = clause.pcm[clause.sent :]
+        clause.sent += len(pcm)
+        if clause.sent >= len(clause.pcm):
+            self._queue.popleft()
+        assert self._play_end is not None
+        if self._sent and self._play_end < now and len(pcm):
+            self.stalls += 1
+        self._play_end = max(self._play_end, now) + len(pcm) / SPEAK_HZ
+        self._sent += len(pcm)
+        return Packet(text, pcm)
+
+
+def audible(pcm: Pcm) -> bool:
+    """Whether any 10 ms of it are above -45 dBFS."""
+    step = SPEAK_HZ // 100
+    frames = [pcm[start : start + step] for start in range(0, len(pcm), step)]
+    floor = 10 ** (AUDIBLE_DBFS / 20)
+    return any(len(frame) and float(np.sqrt(np.mean(frame**2))) >= floor for frame in frames)

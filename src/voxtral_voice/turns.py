@@ -1,0 +1,311 @@
+"""When does the user start, pause, go on, finish, interrupt? A pure state machine on the sample clock.
+
+It is fed one speech probability per window and whether a reply is being heard, and says what follows from it. Two
+clocks: at the first silence the turn is Paused (a reply may be drafted, unheard); it has Ended once the silence is long
+enough for how finished the sentence sounds. Positions are samples at 16 kHz since the session began.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+
+from voxtral_voice.config import Turns, Vad
+from voxtral_voice.types import HEAR_HZ
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRules:
+    """How turns are taken in one session. Durations in samples at 16 kHz."""
+
+    onset: float
+    offset: float
+    grades: tuple[tuple[float, int], ...]
+    """(least end-of-turn probability, silence that then ends the turn)"""
+    asks_endpoint: bool
+    """False where the client fixed the silence: no end-of-turn model."""
+    interrupts: bool
+    """False: speech over the reply is a turn, and the reply plays on."""
+    start: int
+    prefix: int
+    draft: int
+    endpoint_every: int
+    resume: int
+    join: int
+    longest: int
+    duck: int
+    barge_in: int
+    gap: int
+
+    @staticmethod
+    def semantic(turns: Turns, vad: Vad, eagerness: str = "medium", *, interrupts: bool = True) -> TurnRules:
+        """The graded rule; `eagerness` low, medium or high."""
+        grades = tuple((grade.probability, _samples(grade.silence_ms)) for grade in getattr(turns.graded, eagerness))
+        return _rules(turns, vad, grades, asks_endpoint=True, interrupts=interrupts)
+
+    @staticmethod
+    def silence(
+        turns: Turns, vad: Vad, *, threshold: float, prefix_ms: int, silence_ms: int, interrupts: bool = True
+    ) -> TurnRules:
+        """A fixed silence, exactly as the client asked."""
+        rules = _rules(
+            turns, vad, ((0.0, _samples(silence_ms)),), asks_endpoint=False, interrupts=interrupts, prefix_ms=prefix_ms
+        )
+        return replace(rules, onset=threshold, offset=max(0.0, threshold - (vad.onset - vad.offset)))
+
+
+def _rules(
+    turns: Turns,
+    vad: Vad,
+    grades: tuple[tuple[float, int], ...],
+    *,
+    asks_endpoint: bool,
+    interrupts: bool,
+    prefix_ms: int | None = None,
+) -> TurnRules:
+    return TurnRules(
+        onset=vad.onset,
+        offset=vad.offset,
+        grades=grades,
+        asks_endpoint=asks_endpoint,
+        interrupts=interrupts,
+        start=_samples(turns.start_ms),
+        prefix=_samples(turns.prefix_ms if prefix_ms is None else prefix_ms),
+        draft=_samples(turns.draft_ms),
+        endpoint_every=_samples(turns.endpoint_every_ms),
+        resume=_samples(turns.resume_ms),
+        join=_samples(turns.join_ms),
+        longest=_samples(turns.max_turn_ms),
+        duck=_samples(turns.duck_ms),
+        barge_in=_samples(turns.barge_in_ms),
+        gap=_samples(turns.gap_ms),
+    )
+
+
+def _samples(ms: int) -> int:
+    return ms * HEAR_HZ // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    at: int
+    """Sample at which it became known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started(Signal):
+    """Speech, with no reply to interrupt."""
+
+    onset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Paused(Signal):
+    """The first silence: time to think."""
+
+    speech_end: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskEndpoint(Signal):
+    """Ask the end-of-turn model about the turn up to here and hand the answer to `verdict`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed(Signal):
+    """It was a pause inside the turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended(Signal):
+    """The turn is over: time to speak."""
+
+    speech_end: int
+    too_long: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DuckStarted(Signal):
+    """Speech over the reply that may become an interruption."""
+
+
+@dataclass(frozen=True, slots=True)
+class DuckEnded(Signal):
+    """It was a cough."""
+
+
+@dataclass(frozen=True, slots=True)
+class BargedIn(Signal):
+    """An interruption, confirmed; the user's turn began at `onset`."""
+
+    onset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Joined(Signal):
+    """The user went on just after the turn had ended: the reply is void, both parts are one turn."""
+
+    onset: int
+
+
+class _State(Enum):
+    IDLE = auto()
+    SPEAKING = auto()
+    PAUSED = auto()
+
+
+class TurnTaker:
+    """One session's turns."""
+
+    def __init__(self, rules: TurnRules) -> None:
+        self.rules = rules
+        self.position = 0
+        """Samples seen so far."""
+        self._ended_at = -rules.join - 1
+        self._overlong = False  # the last turn was cut at the limit and the user may still be talking
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the turn under way; the clock runs on."""
+        self._state = _State.IDLE
+        self._speaking = False
+        self._onset = 0  # of the turn, or of speech that may become one
+        self._candidate = 0  # samples of speech that may start, resume or interrupt
+        self._candidate_onset = 0
+        self._gap = 0  # silence after that speech
+        self._ducked = False
+        self._speech_end = 0
+        self._probability = 0.0  # the end-of-turn model's last word on this pause
+        self._asked_at = 0
+
+    @property
+    def in_turn(self) -> bool:
+        return self._state is not _State.IDLE
+
+    @property
+    def waiting(self) -> bool:
+        """Something is undecided that silence would decide."""
+        return self.in_turn or self._candidate > 0
+
+    @property
+    def speaking(self) -> bool:
+        return self._state is _State.SPEAKING
+
+    def window(self, probability: float, samples: int, *, reply_heard: bool) -> list[Signal]:
+        """One VAD window. `reply_heard`: a reply is coming out of the user's loudspeaker or is about to."""
+        before = self.position
+        self.position += samples
+        rules = self.rules
+        self._speaking = probability >= rules.onset or (self._speaking and probability >= rules.offset)
+        self._count(before, samples)
+        if self._state is _State.IDLE:
+            return self._idle(reply_heard)
+        if self._state is _State.SPEAKING:
+            return self._in_speech()
+        return self._in_pause()
+
+    def verdict(self, probability: float, asked_at: int) -> list[Signal]:
+        """The end-of-turn model's answer about the turn up to `asked_at`; an answer about an older pause is ignored."""
+        if self._state is not _State.PAUSED or asked_at <= self._speech_end:
+            return []
+        self._probability = probability
+        return self._commit()
+
+    def end_now(self) -> list[Signal]:
+        """The client says that the turn is over."""
+        return self._end() if self.in_turn else []
+
+    def _count(self, before: int, samples: int) -> None:
+        """Track a run of speech that has not been made anything of yet; a gap in it ends it."""
+        if self._speaking:
+            if self._candidate == 0:
+                self._candidate_onset = before
+            self._candidate += samples
+            self._gap = 0
+        elif self._candidate:
+            self._gap += samples
+
+    def _drop_candidate(self) -> None:
+        self._candidate = self._gap = 0
+
+    def _idle(self, reply_heard: bool) -> list[Signal]:
+        rules = self.rules
+        if self._candidate and self._gap >= rules.gap:
+            self._drop_candidate()
+            return self._unduck()
+        if not self._speaking:
+            self._overlong = False
+            return []
+        # Whoever talked past the limit goes on in a turn of its own and gets the answer to the first part meanwhile.
+        if not (reply_heard and rules.interrupts) or self._overlong:
+            if self._candidate < rules.start:
+                return []
+            return [*self._unduck(), self._begin(Started(self.position, self._candidate_onset))]
+        if self._candidate >= rules.barge_in:
+            self._ducked = False
+            onset = self._candidate_onset
+            kind = Joined if onset - self._ended_at <= rules.join else BargedIn
+            return [self._begin(kind(self.position, onset))]
+        if self._candidate >= rules.duck and not self._ducked:
+            self._ducked = True
+            return [DuckStarted(self.position)]
+        return []
+
+    def _unduck(self) -> list[Signal]:
+        if not self._ducked:
+            return []
+        self._ducked = False
+        return [DuckEnded(self.position)]
+
+    def _begin(self, signal: Started | BargedIn | Joined) -> Signal:
+        self._state = _State.SPEAKING
+        self._onset = signal.onset
+        self._speech_end = self.position
+        self._drop_candidate()
+        return signal
+
+    def _in_speech(self) -> list[Signal]:
+        if self._speaking:
+            self._speech_end = self.position
+            self._drop_candidate()
+        if self.position - self._onset >= self.rules.longest:
+            return self._end(too_long=True)
+        if self.position - self._speech_end < self.rules.draft:
+            return []
+        self._state = _State.PAUSED
+        self._probability = 0.0
+        return [Paused(self.position, self._speech_end), *self._ask(), *self._commit()]
+
+    def _in_pause(self) -> list[Signal]:
+        rules = self.rules
+        if self._speaking:
+            if self._candidate < rules.resume:
+                return []
+            self._state = _State.SPEAKING
+            self._speech_end = self.position
+            self._drop_candidate()
+            return [Resumed(self.position)]
+        self._drop_candidate()
+        due = self.position - self._asked_at >= rules.endpoint_every
+        return [*(self._ask() if due else []), *self._commit()]
+
+    def _ask(self) -> list[Signal]:
+        if not self.rules.asks_endpoint:
+            return []
+        self._asked_at = self.position
+        return [AskEndpoint(self.position)]
+
+    def _commit(self) -> list[Signal]:
+        """End the turn if the silence is long enough for what the end-of-turn model last said."""
+        if self._candidate:  # speech may be coming back
+            return []
+        silence = self.position - self._speech_end
+        needed = min(wait for least, wait in self.rules.grades if self._probability >= least)
+        return self._end() if silence >= needed else []
+
+    def _end(self, *, too_long: bool = False) -> list[Signal]:
+        speech_end = self._speech_end
+        self.reset()
+        self._ended_at = self.position
+        self._overlong = too_long
+        return [Ended(self.position, speech_end, too_long)]
