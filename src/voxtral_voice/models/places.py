@@ -39,7 +39,10 @@ def look(model: Model, *, baked: Path, root: Path, runpod_cache: Path, environ: 
         for cache in caches:
             for source in model.sources:
                 if isinstance(source, Hub):
-                    for snapshot in cached_snapshots(cache, source):
+                    snapshots = cached_snapshots(cache, source)
+                    if not snapshots:
+                        yield Place(origin, cache, f"holds no {source.repo}")
+                    for snapshot in snapshots:
                         yield Place(origin, snapshot, missing(model, snapshot, pinned=source.pinned))
 
 
