@@ -80,6 +80,7 @@ class EngineChoice(_Section):
 class VoiceChoice(_Section):
     name: str
     hindi_name: str
+    language: str = Field(pattern="^(auto|[a-z]{2})$")
     speed: float = Field(ge=0.5, le=2.0)
     trim_level: float = Field(gt=0, lt=0.5)
     trim_keep_ms: Milliseconds

@@ -89,17 +89,23 @@ class History:
     def delete(self, item_id: str) -> None:
         del self._items[self._index(item_id)]
 
-    def messages(self) -> tuple[Message, ...]:
-        """What a model is shown: void and empty items left out, the parts of a joined turn in one message."""
+    def messages(self, extra: Item | None = None) -> tuple[tuple[Message, ...], tuple[str, ...]]:
+        """What a model is shown, `extra` as if it were the newest item; and the ids behind the last message's parts.
+
+        Void and empty items are left out; the parts of a joined turn are one message.
+        """
         messages: list[Message] = []
-        for item in self._items:
-            if item.void or (isinstance(item.part, TextPart) and not item.part.text):
+        ids: list[str] = []
+        for item in (*self._items, *([extra] if extra else [])):
+            if item.void or item.part.text == "":
                 continue
             if item.joins and messages and messages[-1].role == item.role:
                 messages[-1] = Message(item.role, (*messages[-1].parts, item.part))
+                ids.append(item.id)
             else:
                 messages.append(Message(item.role, (item.part,)))
-        return tuple(messages)
+                ids = [item.id]
+        return tuple(messages), tuple(ids)
 
     def _index(self, item_id: str) -> int:
         for index, item in enumerate(self._items):

@@ -32,6 +32,7 @@ class TurnRules:
     endpoint_every: int
     resume: int
     join: int
+    """Speech this soon after the end of a turn belongs to it."""
     longest: int
     duck: int
     barge_in: int
@@ -94,9 +95,11 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Started(Signal):
-    """Speech, with no reply to interrupt."""
+    """Speech that begins a turn."""
 
     onset: int
+    interrupts: bool
+    """False for whoever talked past the limit: the first part is being answered meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +144,6 @@ class BargedIn(Signal):
     onset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Joined(Signal):
-    """The user went on just after the turn had ended: the reply is void, both parts are one turn."""
-
-    onset: int
-
-
 class _State(Enum):
     IDLE = auto()
     SPEAKING = auto()
@@ -161,7 +157,6 @@ class TurnTaker:
         self.rules = rules
         self.position = 0
         """Samples seen so far."""
-        self._ended_at = -rules.join - 1
         self._overlong = False  # the last turn was cut at the limit and the user may still be talking
         self.reset()
 
@@ -192,7 +187,7 @@ class TurnTaker:
         return self._state is _State.SPEAKING
 
     def window(self, probability: float, samples: int, *, reply_heard: bool) -> list[Signal]:
-        """One VAD window. `reply_heard`: a reply is coming out of the user's loudspeaker or is about to."""
+        """One VAD window. `reply_heard`: a reply is coming out of the user's loudspeaker."""
         before = self.position
         self.position += samples
         rules = self.rules
@@ -240,12 +235,11 @@ class TurnTaker:
         if not (reply_heard and rules.interrupts) or self._overlong:
             if self._candidate < rules.start:
                 return []
-            return [*self._unduck(), self._begin(Started(self.position, self._candidate_onset))]
+            interrupts = rules.interrupts and not self._overlong
+            return [*self._unduck(), self._begin(Started(self.position, self._candidate_onset, interrupts))]
         if self._candidate >= rules.barge_in:
             self._ducked = False
-            onset = self._candidate_onset
-            kind = Joined if onset - self._ended_at <= rules.join else BargedIn
-            return [self._begin(kind(self.position, onset))]
+            return [self._begin(BargedIn(self.position, self._candidate_onset))]
         if self._candidate >= rules.duck and not self._ducked:
             self._ducked = True
             return [DuckStarted(self.position)]
@@ -257,7 +251,7 @@ class TurnTaker:
         self._ducked = False
         return [DuckEnded(self.position)]
 
-    def _begin(self, signal: Started | BargedIn | Joined) -> Signal:
+    def _begin(self, signal: Started | BargedIn) -> Signal:
         self._state = _State.SPEAKING
         self._onset = signal.onset
         self._speech_end = self.position
@@ -306,6 +300,5 @@ class TurnTaker:
     def _end(self, *, too_long: bool = False) -> list[Signal]:
         speech_end = self._speech_end
         self.reset()
-        self._ended_at = self.position
         self._overlong = too_long
         return [Ended(self.position, speech_end, too_long)]

@@ -180,11 +180,10 @@ class BufferCleared(Event):
 
 @dataclass(frozen=True, slots=True)
 class ItemAdded(Event):
-    """An item joined the conversation; `done` says that it is also complete."""
+    """A complete item joined the conversation."""
 
     item_id: str
     previous_item_id: str | None
-    done: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,11 +223,13 @@ class PartialTranscript(Event):
 @dataclass(frozen=True, slots=True)
 class ReplyStarted(Event):
     response_id: str
+    metadata: dict[str, str] | None = None
+    """The client's own, handed back."""
 
 
 @dataclass(frozen=True, slots=True)
-class SpeechStarted(Event):
-    """The reply's item exists; its first text or sound follows."""
+class ReplyBegun(Event):
+    """The reply's item exists; its first words or sound follow."""
 
     response_id: str
     item_id: str

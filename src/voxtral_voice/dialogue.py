@@ -1,0 +1,329 @@
+"""The answering half of a session: the conversation so far, the draft, the reply, and what of it gets out.
+
+Nothing in here waits; the session's task calls it and passes the time.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from voxtral_voice import settings as session_settings
+from voxtral_voice.chunker import ChunkRules
+from voxtral_voice.config import Config
+from voxtral_voice.engines.protocols import Engines
+from voxtral_voice.history import History, Item
+from voxtral_voice.metrics import Metrics
+from voxtral_voice.outbox import Outbox
+from voxtral_voice.pipeline import Output
+from voxtral_voice.playout import audible
+from voxtral_voice.reply import Ended, Reply
+from voxtral_voice.settings import Overrides, SessionSettings
+from voxtral_voice.types import (
+    HEAR_HZ,
+    AudioPart,
+    Committed,
+    Event,
+    ItemAdded,
+    ItemDeleted,
+    ItemTruncated,
+    ReplyAudio,
+    ReplyBegun,
+    ReplyDone,
+    ReplyStarted,
+    ReplyStatus,
+    ReplyText,
+    TextPart,
+    Transcribed,
+    TurnMetrics,
+    VoiceError,
+)
+
+log = logging.getLogger(__name__)
+
+_AUDIO_KEPT = 4  # user turns that stay sound; older ones are their transcript (Voxtral degrades beyond five)
+
+
+class Dialogue:
+    def __init__(
+        self,
+        engines: Engines,
+        config: Config,
+        settings: SessionSettings,
+        metrics: Metrics,
+        deliver: Callable[[Reply, Output | Ended], None],
+    ) -> None:
+        """`deliver` is called by a reply's own task and must bring its arguments to `receive` on the session's."""
+        self.settings = settings
+        self.history = History()
+        self.outbox = Outbox()
+        self.turn = 0
+        self._engines = engines
+        self._config = config
+        self._metrics = metrics
+        self._deliver = deliver
+        self._chunks = ChunkRules(
+            first_words=config.reply.first_clause_words,
+            first_max_words=config.reply.first_clause_max_words,
+            max_chars=config.reply.clause_max_chars,
+        )
+        self._draft: Reply | None = None
+        self._reply: Reply | None = None
+        self._last: Reply | None = None  # the reply before, whose end may still be playing
+        self._owed = False  # a turn ended while a reply was playing that must not be interrupted
+        self._unwinding: set[Reply] = set()
+
+    # What the session asks.
+
+    @property
+    def answering(self) -> bool:
+        """A reply is certain and not over."""
+        return self._reply is not None
+
+    def being_heard(self, now: float) -> bool:
+        """Sound of a reply is coming out of the client's loudspeaker, as far as can be told from here."""
+        return any(reply is not None and reply.playout.heard_until() > now for reply in (self._reply, self._last))
+
+    def next_at(self) -> float | None:
+        """When `play` has something to do."""
+        return self._reply.playout.next_at() if self._reply is not None else None
+
+    # Turns of the user.
+
+    def emit(self, event: Event) -> None:
+        self.outbox.put(event)
+
+    def open_turn(self) -> int:
+        self.turn += 1
+        return self.turn
+
+    def draft(self, item: Item, speech_end_at: float, now: float) -> None:
+        """Think about `item`, which the user may have finished; nobody hears of it before `commit`."""
+        if self._reply is None:
+            self.retract()
+            self._draft = self._make(item, None)
+            self._draft.marks.set("speech_end", speech_end_at)
+            self._draft.marks.set("think_start", now)
+            self._begin(self._draft)
+
+    def retract(self) -> None:
+        """The user goes on, or what the draft rests on has changed."""
+        if self._draft is not None:
+            self._metrics.drafts.labels("retracted").inc()
+            self._drop(self._draft)
+            self._draft = None
+
+    def commit(self, item: Item, *, answer: bool, speech_end_at: float | None, now: float) -> None:
+        """The user's turn is over: it joins the conversation and, with `answer`, gets a reply."""
+        draft, self._draft = self._draft, None
+        previous = self.history.add(item)
+        self.history.forget_audio(_AUDIO_KEPT)
+        self.emit(Committed(self.turn, item.id, previous))
+        self.emit(ItemAdded(self.turn, item.id, previous))
+        if not answer or self._reply is not None:
+            self._owed = answer
+            if draft is not None:
+                self._drop(draft)
+            return
+        if draft is None:
+            draft = self._make(None, None)
+            if speech_end_at is not None:
+                draft.marks.set("speech_end", speech_end_at)
+                draft.marks.set("think_start", now)
+            self._begin(draft)
+        else:
+            self._metrics.drafts.labels("used").inc()
+        self._confirm(draft, now)
+
+    # Replies.
+
+    def respond(self, overrides: Overrides | None, now: float) -> None:
+        """Answer the conversation as it stands. Raises VoiceError when a reply is already under way."""
+        if self._reply is not None:
+            raise VoiceError(
+                "conversation_already_has_active_response", "a response is in progress: wait for it or cancel it"
+            )
+        self.retract()
+        self.open_turn()
+        reply = self._make(None, overrides)
+        self._begin(reply)
+        self._confirm(reply, now)
+
+    def interrupt(self, reason: str, now: float, *, void: bool = False) -> bool:
+        """Stop being heard, at once. `void`: the model is not to know of the reply. False when nothing was playing.
+
+        The order matters: from the first line on, everything of the old turn is stale.
+        """
+        self.turn += 1
+        self.outbox.drop_before(self.turn)
+        self.retract()
+        self._owed = False
+        reply, self._reply = self._reply, None
+        tail = self._last if self._last is not None and self._last.playout.heard_until() > now else None
+        if reply is not None:
+            self._drop(reply)
+            reply.marks.set("interrupted", now)
+            self._keep_heard(reply, reply.playout.played_ms(now), void=void)
+            self._done(reply, "cancelled", reason)
+            self._last = reply
+        elif tail is not None:
+            self._keep_heard(tail, tail.playout.played_ms(now), void=void)
+        self._silence_last(now)
+        return reply is not None or tail is not None
+
+    def cancel(self, response_id: str | None, now: float) -> None:
+        """The client's wish. Raises VoiceError when there is nothing to cancel."""
+        if self._reply is None or response_id not in (None, self._reply.response_id):
+            raise VoiceError("response_cancel_not_active", "no such response is in progress")
+        self.interrupt("client_cancelled", now)
+
+    def truncate(self, item_id: str, content_index: int, audio_end_ms: int) -> None:
+        """The client knows what was heard; that wins over our estimate. Raises VoiceError for an unknown item."""
+        item = self.history.get(item_id)
+        for reply in (self._reply, self._last):
+            if reply is not None and reply.item_id == item.id and item.spoken:
+                audio_end_ms = min(audio_end_ms, reply.playout.sent_ms())
+                self.history.set_text(item.id, reply.playout.heard_text(audio_end_ms))
+        self.emit(ItemTruncated(self.turn, item.id, content_index, audio_end_ms))
+
+    def add(self, item: Item, after: str | None) -> None:
+        """An item of the client's. Raises VoiceError when it does not fit in."""
+        self.retract()
+        previous = self.history.add(item, after)
+        self.emit(ItemAdded(self.turn, item.id, previous))
+
+    def delete(self, item_id: str) -> None:
+        """Raises VoiceError for an unknown item."""
+        self.history.delete(item_id)
+        self.retract()
+        self.emit(ItemDeleted(self.turn, item_id))
+
+    def configure(self, settings: SessionSettings) -> None:
+        self.retract()
+        self.settings = settings
+
+    # What the engines made, and its way out.
+
+    def receive(self, reply: Reply, output: Output | Ended, now: float) -> None:
+        """Something of a reply; of one that was dropped meanwhile it is ignored."""
+        if isinstance(output, Ended):
+            reply.ended = output
+            if isinstance(output.error, Exception) and not isinstance(output.error, VoiceError):
+                log.error("turn %d: the engines failed", reply.turn, exc_info=output.error)
+        else:
+            reply.take(output, now)
+        if reply is self._reply:
+            self._write_down(reply)
+
+    def play(self, now: float) -> None:
+        """Let out what is due; close the reply when everything is out."""
+        reply = self._reply
+        if reply is None:
+            return
+        packets, written = reply.release(now)
+        for packet in packets:
+            self._let_out(reply, packet.text, spoken=True)
+            if len(packet.pcm):
+                if audible(packet.pcm):
+                    reply.marks.set("first_sent", now)
+                self.emit(ReplyAudio(reply.turn, reply.response_id, reply.item_id, packet.pcm))
+        self._let_out(reply, written, spoken=False)
+        if reply.over:
+            self._finish(reply, now)
+
+    async def close(self) -> None:
+        """Stop everything and wait for it."""
+        for reply in (self._draft, self._reply):
+            if reply is not None:
+                self._drop(reply)
+        self._draft = self._reply = None
+        for reply in tuple(self._unwinding):
+            await reply.wait()
+        self.outbox.close()
+
+    def _make(self, item: Item | None, overrides: Overrides | None) -> Reply:
+        messages, part_ids = self.history.messages(item)
+        return Reply(
+            session_settings.request(self.settings, self._config, messages, overrides),
+            turn=self.turn,
+            part_ids=part_ids,
+            rules=self._config.playout,
+            lead_ms=self._config.playout.duck_lead_ms if self.settings.ducks else self._config.playout.lead_ms,
+            metadata=overrides.metadata if overrides else None,
+        )
+
+    def _begin(self, reply: Reply) -> None:
+        reply.start(self._engines, self._chunks, self._deliver)
+
+    def _confirm(self, reply: Reply, now: float) -> None:
+        reply.marks.set("turn_end", now)
+        reply.confirm(self.turn, now)
+        self._reply = reply
+        self._write_down(reply)
+        self.emit(ReplyStarted(reply.turn, reply.response_id, reply.metadata))
+
+    def _write_down(self, reply: Reply) -> None:
+        """Transcripts, once the turn they belong to is certain."""
+        for item_id, text in reply.heard():
+            self.history.set_text(item_id, text)
+            if item_id in self.history:
+                part = self.history.get(item_id).part
+                seconds = len(part.pcm) / HEAR_HZ if isinstance(part, AudioPart) else 0.0
+                self.emit(Transcribed(reply.turn, item_id, text, seconds))
+
+    def _let_out(self, reply: Reply, text: str, *, spoken: bool) -> None:
+        """Words of the reply; the first of them put its item into the conversation."""
+        if not reply.begun and (text or spoken):
+            reply.begun = True
+            item = Item(reply.item_id, "assistant", TextPart(""), status="in_progress", spoken=spoken)
+            previous = self.history.add(item)
+            self.emit(ReplyBegun(reply.turn, reply.response_id, reply.item_id, previous, spoken))
+        if text:
+            reply.text += text
+            self.history.set_text(reply.item_id, reply.text.strip())
+            self.emit(ReplyText(reply.turn, reply.response_id, reply.item_id, text))
+
+    def _finish(self, reply: Reply, now: float) -> None:
+        error = reply.ended.error if reply.ended is not None else None
+        self._reply, self._last = None, reply
+        if isinstance(error, VoiceError):
+            self._done(reply, "failed", error.code, error.message)
+        elif error is not None:
+            self._done(reply, "failed", "internal_error", "the reply could not be made")
+        elif reply.finished.reason == "length":
+            self._done(reply, "incomplete", "max_output_tokens")
+        else:
+            self._done(reply, "completed", "")
+        if self._owed:
+            self._owed = False
+            self.respond(None, now)
+
+    def _done(self, reply: Reply, status: ReplyStatus, reason: str, message: str = "") -> None:
+        if reply.item_id in self.history:
+            item = self.history.get(reply.item_id)
+            self.history.replace(replace(item, status="completed" if status == "completed" else "incomplete"))
+        stages = self._metrics.turn(reply.marks)
+        self._metrics.turns.labels(status).inc()
+        if status == "failed":
+            self._metrics.errors.labels(reason).inc()
+        log.info("turn %d: reply %s %s %s", reply.turn, status, reason, stages)
+        if self.settings.metrics:
+            self.emit(TurnMetrics(reply.turn, reply.response_id, stages))
+        item_id = reply.item_id if reply.begun else None
+        self.emit(ReplyDone(reply.turn, reply.response_id, item_id, status, reason, message, reply.usage))
+
+    def _keep_heard(self, reply: Reply, played_ms: int, *, void: bool) -> None:
+        """History holds what was heard of an interrupted reply, and nothing of a void one."""
+        if reply.begun and reply.item_id in self.history:
+            item = self.history.get(reply.item_id)
+            text = reply.playout.heard_text(played_ms) if item.spoken else item.text
+            self.history.replace(replace(item, part=TextPart(text), void=void))
+
+    def _silence_last(self, now: float) -> None:
+        if self._last is not None:
+            self._last.playout.stop(now)
+
+    def _drop(self, reply: Reply) -> None:
+        reply.cancel()
+        self._unwinding = {each for each in self._unwinding if not each.unwound} | {reply}

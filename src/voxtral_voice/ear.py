@@ -1,0 +1,84 @@
+"""The listening half of a session: frames in, turn signals out; it also notices when frames stop coming."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from voxtral_voice.audio import Framer
+from voxtral_voice.config import Turns
+from voxtral_voice.engines.protocols import Engines, SpeechDetector
+from voxtral_voice.recording import Recording
+from voxtral_voice.turns import Signal, TurnRules, TurnTaker
+from voxtral_voice.types import HEAR_HZ, Pcm
+
+_TICK_S = 0.02
+_CLOCK_S = 1e-6  # timers may fire this much early
+_SLACK_MS = 2_000  # kept beyond the longest turn: its last silence, and what arrives meanwhile
+
+
+class Ear:
+    def __init__(self, engines: Engines, rules: TurnRules | None, config: Turns) -> None:
+        """`rules` None: the client says when its turn is over, nothing is detected."""
+        self._engines = engines
+        self._stalled_s = config.stalled_ms / 1000
+        longest_ms = config.max_turn_ms + config.prefix_ms + _SLACK_MS
+        self.recording = Recording(longest_ms * HEAR_HZ // 1000)
+        self._last_frame_at = 0.0
+        self._assumed_s = 0.0  # silence made up since the last frame
+        self._tune(rules)
+
+    def _tune(self, rules: TurnRules | None) -> None:
+        self._framer = Framer(self._engines.detector.window_samples)
+        self._state = self._engines.detector.start()
+        self.taker = TurnTaker(rules) if rules is not None else None
+        if self.taker is not None:
+            self.taker.position = self.recording.end
+
+    def configure(self, rules: TurnRules | None) -> None:
+        """Other rules. A turn under way goes on under them; it is forgotten when detection is switched off or on."""
+        if rules is not None and self.taker is not None:
+            self.taker.rules = rules
+        else:
+            self._tune(rules)
+
+    def frame(self, now: float) -> None:
+        """The client has sent something: it is not stalled."""
+        self._last_frame_at, self._assumed_s = now, 0.0
+
+    async def hear(self, pcm: Pcm, *, reply_heard: bool, assumed: bool = False) -> list[Signal]:
+        """`pcm`: shape [samples], 16 kHz. `assumed`: silence of ours."""
+        self.recording.add(pcm, assumed=assumed)
+        windows = self._framer.push(pcm)
+        if self.taker is None or not windows:
+            return []
+        probabilities, self._state = await self._engines.detect_worker.call(
+            _probabilities, self._engines.detector, windows, self._state
+        )
+        size = self._engines.detector.window_samples
+        signals: list[Signal] = []
+        for probability in probabilities:
+            signals += self.taker.window(probability, size, reply_heard=reply_heard)
+        return signals
+
+    def missing(self, now: float) -> Pcm:
+        """The silence to assume by now because frames have stopped in the middle of something."""
+        elapsed_s = now - self._last_frame_at + _CLOCK_S
+        if self.taker is None or not self.taker.waiting or elapsed_s < self._stalled_s:
+            return np.zeros(0, np.float32)
+        samples = round((elapsed_s - self._assumed_s) * HEAR_HZ)
+        self._assumed_s += samples / HEAR_HZ
+        return np.zeros(max(0, samples), np.float32)
+
+    def missing_at(self) -> float | None:
+        """When to ask `missing` again."""
+        if self.taker is None or not self.taker.waiting:
+            return None
+        return self._last_frame_at + max(self._stalled_s, self._assumed_s + _TICK_S)
+
+
+def _probabilities(detector: SpeechDetector, windows: list[Pcm], state: object) -> tuple[list[float], object]:
+    probabilities = []
+    for window in windows:
+        probability, state = detector.probability(window, state)
+        probabilities.append(probability)
+    return probabilities, state

@@ -1,0 +1,195 @@
+"""The user's turn under way: from the first sound to an item of the conversation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import aclosing
+from functools import partial
+
+from voxtral_voice import turns
+from voxtral_voice.config import Config
+from voxtral_voice.dialogue import Dialogue
+from voxtral_voice.ear import Ear
+from voxtral_voice.engines.protocols import Engines
+from voxtral_voice.history import Item, new_id
+from voxtral_voice.metrics import Metrics
+from voxtral_voice.settings import SessionSettings
+from voxtral_voice.types import (
+    HEAR_HZ,
+    AudioPart,
+    BufferCleared,
+    Ducked,
+    PartialTranscript,
+    Pcm,
+    Unducked,
+    UserStarted,
+    UserStopped,
+    VoiceError,
+)
+
+Spawn = Callable[[Coroutine[None, None, Callable[[], None]]], None]
+
+_LEAST_COMMIT_MS = 100
+_PARTIAL_PRIORITY = 2  # behind every reply
+_TAIL = HEAR_HZ // 5  # of the silence after the last word that stays with the turn's audio
+
+
+class Floor:
+    """Owned by the session's task."""
+
+    def __init__(
+        self, ear: Ear, dialogue: Dialogue, engines: Engines, config: Config, metrics: Metrics, spawn: Spawn
+    ) -> None:
+        """`spawn` lets something run beside the owner and brings the command that it returns back to it."""
+        self._ear = ear
+        self._recording = ear.recording
+        self._dialogue = dialogue
+        self._engines = engines
+        self._config = config
+        self._metrics = metrics
+        self._spawn = spawn
+        self._item_id = ""  # of the turn under way, empty when there is none
+        self._start = 0  # its first sample
+        self._joins = False  # it goes on where the turn before was cut
+        self._last_end = 0  # first sample that belongs to no turn yet
+        self._decided_at: int | None = None  # sample at which the end of the last turn was known
+        self._partial_end = 0  # how far the partial transcript goes
+        self._partial_running = False
+
+    def follow(self, signal: turns.Signal, now: float) -> None:
+        """What a signal of the TurnTaker means for the conversation."""
+        match signal:
+            case turns.Started(onset=onset, interrupts=interrupts):
+                self._open(onset, now, interrupts=interrupts)
+            case turns.BargedIn(onset=onset):
+                self._metrics.barge_ins.inc()
+                self._open(onset, now, interrupts=True)
+            case turns.Paused(at=at, speech_end=end):
+                if self._drafts:
+                    self._dialogue.draft(self._item(at), self._wall(end, now), now)
+            case turns.AskEndpoint(at=at):
+                self._spawn(self._ask_endpoint(self._recording.slice(self._start, at), at))
+            case turns.Resumed():
+                self._dialogue.retract()
+            case turns.Ended(at=at, speech_end=end):
+                self._decided_at = at
+                self._close(end, at, now)
+            case turns.DuckStarted():
+                self._duck(Ducked(self._dialogue.turn))
+            case turns.DuckEnded():
+                self._duck(Unducked(self._dialogue.turn))
+
+    def commit(self, now: float) -> None:
+        """The client says that the turn is over. Raises VoiceError when there is less than 100 ms of it."""
+        taker = self._ear.taker
+        signals = taker.end_now() if taker is not None else []
+        if signals:
+            for signal in signals:
+                self.follow(signal, now)
+            return
+        length_ms = (self._recording.end - self._last_end) * 1000 // HEAR_HZ
+        if length_ms < _LEAST_COMMIT_MS:
+            raise VoiceError(
+                "input_audio_buffer_commit_empty",
+                f"the buffer holds {length_ms} ms of audio; a turn needs at least {_LEAST_COMMIT_MS}",
+            )
+        if length_ms > self._config.turns.max_turn_ms:
+            self._last_end = self._recording.end
+            limit_s = self._config.turns.max_turn_ms / 1000
+            raise VoiceError(
+                "turn_too_long", f"a turn of {length_ms / 1000:.0f} s is too long; at most {limit_s:.0f} s"
+            )
+        self._item_id, self._start = new_id("item"), self._last_end
+        self._dialogue.open_turn()
+        answer = taker is not None and self._dialogue.settings.create_response
+        self._add(self._recording.end, answer=answer, speech_end_at=now, now=now)
+
+    def clear(self) -> None:
+        """Forget what has been said and not committed."""
+        if self._ear.taker is not None:
+            self._ear.taker.reset()
+        self._dialogue.retract()
+        self._item_id, self._joins = "", False
+        self._last_end = self._recording.end
+        self._dialogue.emit(BufferCleared(self._dialogue.turn))
+
+    def configure(self, settings: SessionSettings) -> None:
+        self._dialogue.configure(settings)
+        self._ear.configure(settings.rules)
+
+    def transcribe_partially(self) -> None:
+        """Let the words so far be recognised, for clients that asked, when nobody's reply needs the model."""
+        taker = self._ear.taker
+        if not (self._dialogue.settings.partials and taker is not None and taker.speaking and self._item_id):
+            return
+        grown = self._recording.end - max(self._partial_end, self._start)
+        if self._partial_running or grown * 1000 // HEAR_HZ < self._config.turns.partial_ms:
+            return
+        self._partial_running, self._partial_end = True, self._recording.end
+        self._spawn(self._transcribe_so_far(self._item_id, self._recording.slice(self._start, self._recording.end)))
+
+    @property
+    def _drafts(self) -> bool:
+        return self._ear.taker is not None and self._dialogue.settings.create_response
+
+    def _open(self, onset: int, now: float, *, interrupts: bool) -> None:
+        rules = self._dialogue.settings.rules
+        assert rules is not None
+        soon = self._decided_at is not None and onset - self._decided_at <= rules.join
+        interrupts = interrupts and (self._dialogue.answering or self._dialogue.being_heard(now))
+        self._joins = soon and interrupts
+        self._item_id = new_id("item")
+        self._start = max(onset - rules.prefix, self._last_end)
+        turn = self._dialogue.open_turn()
+        self._dialogue.emit(UserStarted(turn, self._item_id, self._recording.client_ms(self._start)))
+        if interrupts:
+            # After speech_started, which makes clients flush; every event of the old reply precedes the next commit.
+            self._dialogue.interrupt("turn_detected", now, void=self._joins)
+        if self._joins:
+            self._metrics.joins.inc()
+
+    def _close(self, speech_end: int, at: int, now: float) -> None:
+        self._dialogue.emit(UserStopped(self._dialogue.turn, self._item_id, self._recording.client_ms(speech_end)))
+        answer = self._dialogue.settings.create_response
+        self._add(min(at, speech_end + _TAIL), answer=answer, speech_end_at=self._wall(speech_end, now), now=now)
+
+    def _add(self, end: int, *, answer: bool, speech_end_at: float, now: float) -> None:
+        item = self._item(end)
+        self._item_id, self._joins, self._last_end = "", False, end
+        self._dialogue.commit(item, answer=answer, speech_end_at=speech_end_at, now=now)
+
+    def _item(self, end: int) -> Item:
+        audio = AudioPart(self._recording.slice(self._start, end))
+        return Item(self._item_id, "user", audio, spoken=True, joins=self._joins)
+
+    def _wall(self, position: int, now: float) -> float:
+        """When sample `position` was heard."""
+        return now - (self._recording.end - position) / HEAR_HZ
+
+    def _duck(self, event: Ducked | Unducked) -> None:
+        if self._dialogue.settings.ducks:
+            self._dialogue.emit(event)
+
+    async def _ask_endpoint(self, audio: Pcm, at: int) -> Callable[[], None]:
+        probability = await self._engines.endpoint_worker.call(self._engines.endpoint.probability, audio)
+        return partial(self._verdict, probability, at)
+
+    def _verdict(self, probability: float, at: int) -> None:
+        if self._ear.taker is not None:
+            for signal in self._ear.taker.verdict(probability, at):
+                self.follow(signal, asyncio.get_running_loop().time())
+
+    async def _transcribe_so_far(self, item_id: str, audio: Pcm) -> Callable[[], None]:
+        language = self._dialogue.settings.language
+        stream = self._engines.understand_worker.stream(
+            lambda cancel: self._engines.understander.transcribe(audio, language, cancel), priority=_PARTIAL_PRIORITY
+        )
+        async with aclosing(stream) as stretches:
+            text = " ".join([heard.text async for heard in stretches if heard.text])
+        return partial(self._show_partial, item_id, text)
+
+    def _show_partial(self, item_id: str, text: str) -> None:
+        self._partial_running = False
+        if item_id == self._item_id and text:
+            self._dialogue.emit(PartialTranscript(self._dialogue.turn, item_id, text))

@@ -1,0 +1,49 @@
+"""Events on their way to one client. The last common hop of every door: sound of an interrupted reply dies here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+
+from voxtral_voice.types import Event, ReplyAudio, ReplyText
+
+
+class Outbox:
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque()
+        self._floor = 0
+        self._closed = False
+        self._changed = asyncio.Event()
+        self.waiting_bytes = 0
+        """Sound that the client has not taken yet."""
+
+    def put(self, event: Event) -> None:
+        self._events.append(event)
+        self.waiting_bytes += _size(event)
+        self._changed.set()
+
+    def drop_before(self, turn: int) -> None:
+        """Sound and words of turns before `turn` are not sent any more; every other event is."""
+        self._floor = turn
+
+    def close(self) -> None:
+        """The iteration ends once what is waiting has been taken."""
+        self._closed = True
+        self._changed.set()
+
+    async def events(self) -> AsyncIterator[Event]:
+        while True:
+            while self._events:
+                event = self._events.popleft()
+                self.waiting_bytes -= _size(event)
+                if event.turn >= self._floor or not isinstance(event, (ReplyAudio, ReplyText)):
+                    yield event
+            if self._closed:
+                return
+            self._changed.clear()
+            await self._changed.wait()
+
+
+def _size(event: Event) -> int:
+    return 2 * len(event.pcm) if isinstance(event, ReplyAudio) else 0

@@ -1,0 +1,193 @@
+"""One conversation. One task owns all of its state; whatever happens comes to it through one inbox, in order.
+
+Frames -> Ear -> signals -> Floor: a pause drafts a reply, speech again retracts it, the turn's end lets it go.
+Replies -> Dialogue -> Playout -> Outbox -> whoever reads `events()`: a WebSocket, a job, the command line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from functools import partial
+
+from voxtral_voice.config import Config
+from voxtral_voice.dialogue import Dialogue
+from voxtral_voice.ear import Ear
+from voxtral_voice.engines.protocols import Engines
+from voxtral_voice.floor import Floor
+from voxtral_voice.history import Item
+from voxtral_voice.metrics import Metrics
+from voxtral_voice.pipeline import Output
+from voxtral_voice.reply import Ended, Reply
+from voxtral_voice.settings import Overrides, SessionSettings
+from voxtral_voice.types import HEAR_HZ, Event, Failed, Pcm, VoiceError
+
+log = logging.getLogger(__name__)
+
+_BITE = HEAR_HZ  # a long append is heard in bites of a second, so that nothing else waits behind it
+_Command = Callable[[], Awaitable[None] | None]
+
+
+class Session:
+    """Call `hear` and the commands from the event loop, in any order and at any time; none of them waits."""
+
+    def __init__(self, engines: Engines, config: Config, metrics: Metrics, settings: SessionSettings) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._metrics = metrics
+        self._inbox: asyncio.Queue[tuple[_Command, str | None]] = asyncio.Queue()
+        self._dialogue = Dialogue(engines, config, settings, metrics, self._deliver)
+        self._ear = Ear(engines, settings.rules, config.turns)
+        self._floor = Floor(self._ear, self._dialogue, engines, config, metrics, self._spawn)
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+        self._waiting_samples = 0
+
+    # What a client does.
+
+    @property
+    def settings(self) -> SessionSettings:
+        return self._dialogue.settings
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Sound that waits for a client which does not read."""
+        return self._dialogue.outbox.waiting_bytes
+
+    @property
+    def unheard_ms(self) -> int:
+        """Audio that has come in and not been listened to yet."""
+        return self._waiting_samples * 1000 // HEAR_HZ
+
+    def events(self) -> AsyncIterator[Event]:
+        """What happens, until the session is closed."""
+        return self._dialogue.outbox.events()
+
+    def item(self, item_id: str) -> Item | None:
+        """An item as it stands now."""
+        return self._dialogue.history.get(item_id) if item_id in self._dialogue.history else None
+
+    def items(self) -> tuple[Item, ...]:
+        return self._dialogue.history.items
+
+    def hear(self, pcm: Pcm) -> None:
+        """The user's audio: shape [samples], 16 kHz, any length."""
+        for start in range(0, len(pcm), _BITE):
+            bite = pcm[start : start + _BITE]
+            self._waiting_samples += len(bite)
+            self._post(partial(self._hear_frame, bite))
+
+    def commit(self, event_id: str | None = None) -> None:
+        """The user's turn is over, says the client."""
+        self._post(lambda: self._floor.commit(self._loop.time()), event_id)
+
+    def clear(self, event_id: str | None = None) -> None:
+        """Forget what has been said and not committed."""
+        self._post(self._floor.clear, event_id)
+
+    def configure(self, settings: SessionSettings, event_id: str | None = None) -> None:
+        self._post(lambda: self._floor.configure(settings), event_id)
+
+    def add(self, item: Item, after: str | None = None, event_id: str | None = None) -> None:
+        """A written message, or one of an earlier conversation."""
+        self._post(lambda: self._dialogue.add(item, after), event_id)
+
+    def delete(self, item_id: str, event_id: str | None = None) -> None:
+        self._post(lambda: self._dialogue.delete(item_id), event_id)
+
+    def truncate(self, item_id: str, content_index: int, audio_end_ms: int, event_id: str | None = None) -> None:
+        """The client has played only this much of a reply."""
+        self._post(lambda: self._dialogue.truncate(item_id, content_index, audio_end_ms), event_id)
+
+    def respond(self, overrides: Overrides | None = None, event_id: str | None = None) -> None:
+        """Answer now."""
+        self._post(lambda: self._dialogue.respond(overrides, self._loop.time()), event_id)
+
+    def cancel(self, response_id: str | None = None, event_id: str | None = None) -> None:
+        """Stop the reply."""
+        self._post(lambda: self._dialogue.cancel(response_id, self._loop.time()), event_id)
+
+    def then(self, event: Event) -> None:
+        """Put an event of the caller's in line behind the effects of everything asked before."""
+        self._post(lambda: self._dialogue.emit(event))
+
+    def close(self) -> None:
+        """End the conversation; `run` returns once everything has stopped."""
+        self._closing = True
+        self._post(lambda: None)
+
+    async def run(self) -> None:
+        """The owner: everything above happens in here, one thing after the other."""
+        self._metrics.sessions_active.inc()
+        try:
+            while not self._closing:
+                command, event_id = await self._inbox.get()
+                await self._obey(command, event_id)
+                self._dialogue.play(self._loop.time())
+                self._set_timer()
+        finally:
+            self._metrics.sessions_active.dec()
+            if self._timer is not None:
+                self._timer.cancel()
+            for task in self._tasks:
+                task.cancel()
+            await self._dialogue.close()
+
+    # The owner's side.
+
+    def _post(self, command: _Command, event_id: str | None = None) -> None:
+        self._inbox.put_nowait((command, event_id))
+
+    def _deliver(self, reply: Reply, output: Output | Ended) -> None:
+        self._post(lambda: self._dialogue.receive(reply, output, self._loop.time()))
+
+    async def _obey(self, command: _Command, event_id: str | None) -> None:
+        try:
+            effect = command()
+            if effect is not None:
+                await effect
+        except VoiceError as error:
+            self._fail(error.code, error.message, event_id, error.param)
+        except Exception:  # the conversation outlives a fault in one command; the log has the whole story
+            log.exception("turn %d: a command failed", self._dialogue.turn)
+            self._fail("internal_error", "something went wrong in the server", event_id)
+
+    def _fail(self, code: str, message: str, event_id: str | None = None, param: str | None = None) -> None:
+        self._metrics.errors.labels(code).inc()
+        self._dialogue.emit(Failed(self._dialogue.turn, code, message, event_id, param))
+
+    def _set_timer(self) -> None:
+        """One timer for whatever comes next by itself: the next packet, or the next silence to assume."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        times = [at for at in (self._dialogue.next_at(), self._ear.missing_at()) if at is not None]
+        if times:
+            self._timer = self._loop.call_at(min(times), self._post, self._tick)
+
+    async def _tick(self) -> None:
+        silence = self._ear.missing(self._loop.time())
+        if len(silence):
+            await self._listen(silence, assumed=True)
+
+    async def _hear_frame(self, pcm: Pcm) -> None:
+        self._waiting_samples -= len(pcm)
+        self._ear.frame(self._loop.time())
+        await self._listen(pcm)
+
+    async def _listen(self, pcm: Pcm, *, assumed: bool = False) -> None:
+        heard = self._dialogue.being_heard(self._loop.time())
+        for signal in await self._ear.hear(pcm, reply_heard=heard, assumed=assumed):
+            self._floor.follow(signal, self._loop.time())
+        self._floor.transcribe_partially()
+
+    def _spawn(self, work: Coroutine[None, None, Callable[[], None]]) -> None:
+        """Let `work` run beside the owner; the command that it returns is then the owner's to obey."""
+
+        async def run() -> None:
+            self._post(await work)
+
+        task = asyncio.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,440 @@
+"""Whole conversations in virtual time: what happens, in which order, and when."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from conversation import Conversation, converse
+from scripted import Script
+from voxtral_voice import config
+from voxtral_voice.history import Item
+from voxtral_voice.settings import Overrides, SessionSettings
+from voxtral_voice.types import (
+    BufferCleared,
+    Committed,
+    Ducked,
+    Event,
+    Failed,
+    PartialTranscript,
+    Pcm,
+    ReplyAudio,
+    ReplyBegun,
+    ReplyDone,
+    ReplyStarted,
+    ReplyText,
+    TextPart,
+    Transcribed,
+    TurnMetrics,
+    Unducked,
+    UserStarted,
+    UserStopped,
+)
+
+PLAIN_TURN = [
+    "UserStarted",
+    "UserStopped",
+    "Committed",
+    "ItemAdded",
+    "Transcribed",
+    "ReplyStarted",
+    "ReplyBegun",
+    "ReplyText",
+    "ReplyAudio",
+]
+
+
+def statuses(conversation: Conversation) -> list[tuple[str, str]]:
+    return [(done.status, done.reason) for done in conversation.all(ReplyDone)]
+
+
+def texts(conversation: Conversation) -> list[tuple[str, str]]:
+    return [(item.role, item.text) for item in conversation.session.items()]
+
+
+async def one_turn(c: Conversation) -> None:
+    await c.hush(0.5)
+    await c.say(1.0)
+    await c.hush(5.0)
+
+
+def test_a_plain_turn_is_heard_answered_and_remembered() -> None:
+    c = converse(one_turn)
+    kinds = c.kinds()
+    assert kinds[:9] == PLAIN_TURN
+    assert kinds[-1] == "ReplyDone"
+    assert statuses(c) == [("completed", "")]
+    assert texts(c) == [("user", "word42"), ("assistant", "You said word42. That is all I know about it.")]
+
+
+def test_thinking_hides_behind_the_pause_so_that_sound_follows_the_turns_end_at_once() -> None:
+    c = converse(one_turn, metrics=True)
+    stopped, first_sound = c.times(UserStopped)[0], c.times(ReplyAudio)[0]
+    assert stopped == pytest.approx(1.5 + 0.2, abs=0.07)  # the sentence sounds finished: 200 ms of silence
+    assert first_sound - stopped < 0.2  # the draft began 100 ms into the silence
+    (metrics,) = c.all(TurnMetrics)
+    order = ["think_start", "first_delta", "first_clause", "first_pcm", "first_sent"]
+    assert [metrics.marks_ms[stage] for stage in order] == sorted(metrics.marks_ms[stage] for stage in order)
+    assert metrics.marks_ms["voice_to_voice_sent_ms"] == pytest.approx((first_sound - 1.5) * 1000, abs=40)
+
+
+def test_sound_goes_out_at_most_300_ms_ahead_of_real_time() -> None:
+    c = converse(one_turn)
+    start, sent = c.times(ReplyAudio)[0], 0.0
+    for at, event in c.log:
+        if isinstance(event, ReplyAudio):
+            sent += len(event.pcm) / 24_000
+            assert sent - (at - start) <= 0.3 + 1e-6
+            assert 0.02 <= len(event.pcm) / 24_000 <= 0.2
+
+
+def test_a_pause_inside_a_thought_does_not_end_the_turn_and_its_draft_is_never_seen() -> None:
+    def unfinished(script: Script) -> None:
+        script.endpoint.value = 0.05
+
+    async def story(c: Conversation) -> None:
+        await c.say(1.0, 11)
+        await c.hush(0.7)
+        await c.say(0.5, 22)
+        await c.hush(4.0)
+
+    c = converse(story, prepare=unfinished)
+    assert len(c.all(Committed)) == len(c.all(ReplyStarted)) == 1
+    assert [event.text for event in c.all(Transcribed)] == ["word22"]
+    assert c.times(UserStopped)[0] == pytest.approx(1.0 + 0.7 + 0.5 + 1.0, abs=0.1)
+    assert len(c.script.understander.seen) == 2  # the retracted draft, and the answer
+    assert len(c.script.understander.seen[1]) == 1
+
+
+def test_speech_right_after_the_end_joins_both_parts_into_one_turn() -> None:
+    async def story(c: Conversation) -> None:
+        await c.say(1.0, 11)
+        await c.hush(0.6)
+        await c.say(1.0, 22)
+        await c.hush(5.0)
+
+    c = converse(story)
+    assert statuses(c) == [("cancelled", "turn_detected"), ("completed", "")]
+    assert len(c.all(Committed)) == 2
+    last = c.script.understander.seen[-1]
+    assert [message.role for message in last] == ["user"]
+    assert [part.text for part in last[0].parts] == ["word11", None]
+    assert "word11 word22" in texts(c)[-1][1]
+
+
+def test_an_interruption_stops_the_reply_and_leaves_in_memory_what_was_heard() -> None:
+    async def story(c: Conversation) -> None:
+        await c.say(1.0, 11)
+        await c.hush(2.0)
+        await c.say(0.8, 22)
+        await c.hush(6.0)
+
+    c = converse(story)
+    assert statuses(c) == [("cancelled", "turn_detected"), ("completed", "")]
+    second_start = c.times(UserStarted)[1]
+    assert second_start == pytest.approx(3.0 + 0.3, abs=0.06)  # 300 ms of speech confirm it
+    first, second = c.all(ReplyDone)
+    stale = [at for at, e in c.log if isinstance(e, ReplyAudio) and e.response_id == first.response_id]
+    assert max(stale) <= second_start + 0.001
+    heard = c.session.item(first.item_id or "")
+    assert heard is not None
+    assert heard.status == "incomplete"
+    assert heard.text
+    assert "You said word11. That is all I know about it.".startswith(heard.text)
+    played_s = second_start - c.times(ReplyBegun)[0]
+    assert len(heard.text.split()) == pytest.approx(played_s / 0.25, abs=1.5)
+    shown = c.script.understander.seen[-1]
+    assert [(message.role, message.text) for message in shown][:2] == [("user", "word11"), ("assistant", heard.text)]
+
+
+def test_events_of_an_interruption_come_in_an_order_that_clients_can_follow() -> None:
+    async def story(c: Conversation) -> None:
+        await c.say(1.0)
+        await c.hush(2.0)
+        await c.say(0.8)
+        await c.hush(2.0)
+
+    names = converse(story).kinds(ReplyText, ReplyAudio)
+    interruption = names.index("UserStarted", 1)
+    assert names[interruption : interruption + 6] == [
+        "UserStarted",
+        "ReplyDone",
+        "UserStopped",
+        "Committed",
+        "ItemAdded",
+        "Transcribed",
+    ]
+
+
+@pytest.mark.parametrize("ducks", [True, False])
+def test_a_cough_turns_the_reply_down_for_clients_that_asked_and_stops_nothing(ducks: bool) -> None:
+    async def story(c: Conversation) -> None:
+        await c.say(1.0)
+        await c.hush(1.5)
+        await c.say(0.2)
+        await c.hush(4.0)
+
+    c = converse(story, ducks=ducks)
+    assert statuses(c) == [("completed", "")]
+    assert len(c.all(UserStarted)) == 1
+    assert len(c.all(Ducked)) == len(c.all(Unducked)) == int(ducks)
+
+
+def test_a_cough_outside_a_reply_starts_nothing() -> None:
+    async def story(c: Conversation) -> None:
+        await c.say(0.06)
+        await c.hush(2.0)
+
+    assert converse(story).log == []
+
+
+def test_two_quick_turns_get_two_answers() -> None:
+    async def story(c: Conversation) -> None:
+        for level in (11, 22):
+            await c.say(0.6, level)
+            await c.hush(5.0)
+
+    c = converse(story)
+    assert statuses(c) == [("completed", "")] * 2
+    assert [role for role, _ in texts(c)] == ["user", "assistant"] * 2
+
+
+def test_a_long_monologue_is_answered_at_the_limit_and_what_follows_is_not_lost() -> None:
+    async def story(c: Conversation) -> None:
+        await c.say(7.0)
+        await c.hush(8.0)
+
+    c = converse(story, overrides={"turns.max_turn_ms": 5000})
+    assert statuses(c) == [("completed", "")] * 2
+    assert c.times(UserStopped)[0] == pytest.approx(5.0, abs=0.1)
+    assert c.times(UserStarted)[1] < 5.3
+
+
+def test_silence_says_nothing() -> None:
+    async def story(c: Conversation) -> None:
+        await c.hush(10.0)
+
+    c = converse(story)
+    assert c.log == []
+    assert c.script.understander.seen == []
+
+
+def test_frames_that_stop_in_mid_speech_end_the_turn_and_do_not_count_on_the_clients_clock() -> None:
+    async def story(c: Conversation) -> None:
+        await c.say(1.0, 11)
+        await c.wait(6.0)
+        await c.say(1.0, 22)
+        await c.wait(6.0)
+
+    c = converse(story)
+    assert statuses(c) == [("completed", "")] * 2
+    assert c.times(UserStopped)[0] == pytest.approx(1.2, abs=0.1)
+    first, second = c.all(UserStarted)
+    assert first.at_ms == 0
+    assert second.at_ms == pytest.approx(1000, abs=40)  # six seconds without frames are none of the client's audio
+    assert c.all(UserStopped)[1].at_ms == pytest.approx(2000, abs=40)
+
+
+def test_a_burst_after_a_stall_is_heard_on_the_sample_clock() -> None:
+    async def story(c: Conversation) -> None:
+        await c.say(0.5)
+        await c.wait(0.15)
+        for _ in range(50):
+            c.session.hear(_frame(0.42))
+        await c.hush(6.0)
+
+    c = converse(story)
+    assert statuses(c) == [("completed", "")]
+    assert c.all(UserStopped)[0].at_ms == pytest.approx(1500, abs=40)
+
+
+def test_a_whole_recording_at_once_is_answered() -> None:
+    async def story(c: Conversation) -> None:
+        c.session.hear(np.concatenate([np.full(24_000, 0.42, np.float32), np.zeros(3200, np.float32)]))
+        await c.wait(6.0)
+
+    assert statuses(converse(story)) == [("completed", "")]
+
+
+def test_without_interruptions_the_reply_plays_on_and_the_next_one_waits_for_its_end() -> None:
+    rules = SessionSettings.of(config.load(environ={})).rules
+    assert rules is not None
+
+    async def story(c: Conversation) -> None:
+        await c.say(1.0, 11)
+        await c.hush(1.0)
+        await c.say(0.5, 22)
+        await c.hush(8.0)
+
+    c = converse(story, rules=replace(rules, interrupts=False))
+    assert statuses(c) == [("completed", "")] * 2
+    assert c.times(ReplyStarted)[1] == pytest.approx(c.times(ReplyDone)[0], abs=0.01)
+    assert texts(c)[-1][1].startswith("You said word22")
+
+
+def test_a_client_without_turn_detection_commits_and_asks_for_the_answer() -> None:
+    async def story(c: Conversation) -> None:
+        await c.say(1.0, 33)
+        c.session.commit()
+        await c.wait(0.5)
+        assert c.all(ReplyStarted) == []
+        c.session.respond()
+        await c.wait(5.0)
+
+    c = converse(story, rules=None)
+    assert c.kinds()[:3] == ["Committed", "ItemAdded", "ReplyStarted"]
+    assert c.all(UserStarted) == []
+    assert texts(c)[0] == ("user", "word33")
+
+
+def test_a_commit_of_nothing_is_an_error_and_the_next_turn_works() -> None:
+    async def story(c: Conversation) -> None:
+        c.session.commit("event_1")
+        c.session.cancel(event_id="event_2")
+        await one_turn(c)
+
+    c = converse(story, rules=None)
+    assert [(e.code, e.event_id) for e in c.all(Failed)] == [
+        ("input_audio_buffer_commit_empty", "event_1"),
+        ("response_cancel_not_active", "event_2"),
+    ]
+
+
+def test_clear_forgets_the_turn_under_way() -> None:
+    async def story(c: Conversation) -> None:
+        await c.say(1.0, 11)
+        await c.hush(0.15)
+        c.session.clear()
+        await c.hush(2.0)
+        await c.say(1.0, 22)
+        await c.hush(5.0)
+
+    c = converse(story)
+    assert len(c.all(BufferCleared)) == 1
+    assert [event.text for event in c.all(Transcribed)] == ["word22"]
+
+
+def test_a_written_message_is_answered_aloud_or_in_writing() -> None:
+    async def story(c: Conversation) -> None:
+        for spoken in (True, False):
+            c.session.add(Item(f"item_{spoken}", "user", TextPart("hello")))
+            c.session.respond(Overrides(spoken=spoken, metadata={"topic": "greeting"}))
+            await c.wait(5.0)
+
+    c = converse(story)
+    aloud, written = c.all(ReplyDone)
+    assert c.audio_s(aloud.response_id) > 2
+    assert c.audio_s(written.response_id) == 0
+    assert [event.metadata for event in c.all(ReplyStarted)] == [{"topic": "greeting"}] * 2
+    assert texts(c)[1][1] == texts(c)[3][1] == "You said hello. That is all I know about it."
+
+
+def test_a_second_response_at_once_is_refused_and_a_cancelled_one_ends() -> None:
+    async def story(c: Conversation) -> None:
+        c.session.add(Item("item_1", "user", TextPart("hello")))
+        c.session.respond()
+        c.session.respond()
+        await c.wait(1.0)
+        c.session.cancel()
+        await c.wait(1.0)
+
+    c = converse(story)
+    assert [event.code for event in c.all(Failed)] == ["conversation_already_has_active_response"]
+    assert statuses(c) == [("cancelled", "client_cancelled")]
+
+
+def test_the_client_knows_best_what_was_heard_of_a_reply() -> None:
+    async def story(c: Conversation) -> None:
+        await c.say(1.0)
+        await c.hush(1.5)
+        c.session.cancel()
+        await c.hush(0.1)
+        (begun,) = c.all(ReplyBegun)
+        c.session.truncate(begun.item_id, 0, 500)
+        await c.hush(0.1)
+        assert texts(c)[-1] == ("assistant", "You said")
+        c.session.truncate(begun.item_id, 0, 10_000_000)
+        await c.hush(0.1)
+
+    c = converse(story)
+    assert c.all(Failed) == []
+    assert texts(c)[-1][1].startswith("You said word42.")
+
+
+def test_a_changed_session_discards_the_draft() -> None:
+    async def story(c: Conversation) -> None:
+        await c.say(1.0)
+        await c.hush(0.15)
+        c.session.configure(replace(c.session.settings, max_tokens=3))
+        await c.hush(5.0)
+
+    c = converse(story)
+    assert statuses(c) == [("incomplete", "max_output_tokens")]
+    assert texts(c)[-1][1] == "You said word42."
+
+
+def test_an_engine_that_fails_fails_that_reply_alone() -> None:
+    def fails_once(script: Script) -> None:
+        answers = iter(["fail"])
+        script.understander.answer = lambda said: next(answers, "It works again.")
+
+    async def story(c: Conversation) -> None:
+        for _ in range(2):
+            await c.say(1.0)
+            await c.hush(4.0)
+
+    c = converse(story, prepare=fails_once)
+    assert statuses(c) == [("failed", "out_of_memory"), ("completed", "")]
+
+
+def test_partial_words_come_while_the_user_speaks_for_clients_that_asked() -> None:
+    async def story(c: Conversation) -> None:
+        await c.say(3.0)
+        await c.hush(1.0)
+
+    c = converse(story, partials=True)
+    partials = c.all(PartialTranscript)
+    assert len(partials) >= 2
+    assert partials[1].text.startswith(partials[0].text)
+    assert c.times(PartialTranscript)[-1] < c.times(Committed)[0]
+    assert converse(story).all(PartialTranscript) == []
+
+
+@pytest.mark.parametrize("at", [0.3, 1.05, 1.15, 1.25, 1.6, 2.5, 4.0])
+def test_a_client_may_leave_at_any_moment(at: float) -> None:
+    async def story(c: Conversation) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(one_turn(c), at)
+
+    c = converse(story)  # `run` fails where a task is left behind
+    assert c.script.understander.running == 0
+    assert not any(worker.busy for worker in c.script.workers)
+
+
+def test_a_reply_of_a_minute_plays_through_without_a_stall() -> None:
+    def long(script: Script) -> None:
+        script.understander.answer = lambda said: "This is a sentence of eight words here. " * 30
+
+    async def story(c: Conversation) -> None:
+        await c.say(1.0)
+        await c.wait(75.0)
+
+    c = converse(story, prepare=long, max_tokens=4096)
+    assert statuses(c) == [("completed", "")]
+    (done,) = c.all(ReplyDone)
+    assert c.audio_s(done.response_id) == pytest.approx(60, abs=0.1)
+    gaps = [b - a for a, b in zip(c.times(ReplyAudio), c.times(ReplyAudio)[1:], strict=False)]
+    assert max(gaps) < 0.1
+
+
+def _frame(level: float) -> Pcm:
+    return np.full(320, level, np.float32)
+
+
+def test_every_event_says_its_turn() -> None:
+    c = converse(one_turn)
+    assert all(isinstance(event, Event) and event.turn > 0 for _, event in c.log)
