@@ -13,10 +13,11 @@ from scripted import Script, script
 from virtual_time import VirtualLoop, run
 from voxtral_voice import config
 from voxtral_voice.config import Config
+from voxtral_voice.events import Event, ReplyAudio
 from voxtral_voice.metrics import Metrics
 from voxtral_voice.session import Session
 from voxtral_voice.settings import SessionSettings
-from voxtral_voice.types import HEAR_HZ, SPEAK_HZ, Event, ReplyAudio
+from voxtral_voice.types import HEAR_HZ, SPEAK_HZ
 
 E = TypeVar("E", bound=Event)
 FRAME_S = 0.02

@@ -12,28 +12,27 @@ import pytest
 from conversation import Conversation, converse
 from scripted import Script
 from voxtral_voice import config
-from voxtral_voice.history import Item
-from voxtral_voice.settings import Overrides, SessionSettings
-from voxtral_voice.types import (
+from voxtral_voice.events import (
     BufferCleared,
     Committed,
     Ducked,
     Event,
     Failed,
     PartialTranscript,
-    Pcm,
     ReplyAudio,
     ReplyBegun,
     ReplyDone,
     ReplyStarted,
     ReplyText,
-    TextPart,
     Transcribed,
     TurnMetrics,
     Unducked,
     UserStarted,
     UserStopped,
 )
+from voxtral_voice.history import Item
+from voxtral_voice.settings import Overrides, SessionSettings
+from voxtral_voice.types import Pcm, TextPart
 
 PLAIN_TURN = [
     "UserStarted",
@@ -140,7 +139,7 @@ def test_an_interruption_stops_the_reply_and_leaves_in_memory_what_was_heard() -
     first, second = c.all(ReplyDone)
     stale = [at for at, e in c.log if isinstance(e, ReplyAudio) and e.response_id == first.response_id]
     assert max(stale) <= second_start + 0.001
-    heard = c.session.item(first.item_id or "")
+    heard = first.item
     assert heard is not None
     assert heard.status == "incomplete"
     assert heard.text

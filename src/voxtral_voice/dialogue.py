@@ -13,20 +13,12 @@ from voxtral_voice import settings as session_settings
 from voxtral_voice.chunker import ChunkRules
 from voxtral_voice.config import Config
 from voxtral_voice.engines.protocols import Engines
-from voxtral_voice.history import History, Item
-from voxtral_voice.metrics import Metrics
-from voxtral_voice.outbox import Outbox
-from voxtral_voice.pipeline import Output
-from voxtral_voice.playout import audible
-from voxtral_voice.reply import Ended, Reply
-from voxtral_voice.settings import Overrides, SessionSettings
-from voxtral_voice.types import (
-    HEAR_HZ,
-    AudioPart,
+from voxtral_voice.events import (
     Committed,
     Event,
     ItemAdded,
     ItemDeleted,
+    ItemRetrieved,
     ItemTruncated,
     ReplyAudio,
     ReplyBegun,
@@ -34,11 +26,17 @@ from voxtral_voice.types import (
     ReplyStarted,
     ReplyStatus,
     ReplyText,
-    TextPart,
     Transcribed,
     TurnMetrics,
-    VoiceError,
 )
+from voxtral_voice.history import History, Item
+from voxtral_voice.metrics import Metrics
+from voxtral_voice.outbox import Outbox
+from voxtral_voice.pipeline import Output
+from voxtral_voice.playout import audible
+from voxtral_voice.reply import Ended, Reply
+from voxtral_voice.settings import Overrides, SessionSettings
+from voxtral_voice.types import HEAR_HZ, AudioPart, TextPart, VoiceError
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +118,7 @@ class Dialogue:
         previous = self.history.add(item)
         self.history.forget_audio(_AUDIO_KEPT)
         self.emit(Committed(self.turn, item.id, previous))
-        self.emit(ItemAdded(self.turn, item.id, previous))
+        self.emit(ItemAdded(self.turn, item, previous))
         if not answer or self._reply is not None:
             self._owed = answer
             if draft is not None:
@@ -191,7 +189,11 @@ class Dialogue:
         """An item of the client's. Raises VoiceError when it does not fit in."""
         self.retract()
         previous = self.history.add(item, after)
-        self.emit(ItemAdded(self.turn, item.id, previous))
+        self.emit(ItemAdded(self.turn, item, previous))
+
+    def retrieve(self, item_id: str) -> None:
+        """Raises VoiceError for an unknown item."""
+        self.emit(ItemRetrieved(self.turn, self.history.get(item_id)))
 
     def delete(self, item_id: str) -> None:
         """Raises VoiceError for an unknown item."""
@@ -267,9 +269,8 @@ class Dialogue:
         """Transcripts, once the turn they belong to is certain."""
         for item_id, text in reply.heard():
             self.history.set_text(item_id, text)
-            if item_id in self.history:
-                part = self.history.get(item_id).part
-                seconds = len(part.pcm) / HEAR_HZ if isinstance(part, AudioPart) else 0.0
+            if item := self.history.find(item_id):
+                seconds = len(item.part.pcm) / HEAR_HZ if isinstance(item.part, AudioPart) else 0.0
                 self.emit(Transcribed(reply.turn, item_id, text, seconds))
 
     def _let_out(self, reply: Reply, text: str, *, spoken: bool) -> None:
@@ -300,8 +301,7 @@ class Dialogue:
             self.respond(None, now)
 
     def _done(self, reply: Reply, status: ReplyStatus, reason: str, message: str = "") -> None:
-        if reply.item_id in self.history:
-            item = self.history.get(reply.item_id)
+        if item := self.history.find(reply.item_id):
             self.history.replace(replace(item, status="completed" if status == "completed" else "incomplete"))
         stages = self._metrics.turn(reply.marks)
         self._metrics.turns.labels(status).inc()
@@ -310,13 +310,12 @@ class Dialogue:
         log.info("turn %d: reply %s %s %s", reply.turn, status, reason, stages)
         if self.settings.metrics:
             self.emit(TurnMetrics(reply.turn, reply.response_id, stages))
-        item_id = reply.item_id if reply.begun else None
-        self.emit(ReplyDone(reply.turn, reply.response_id, item_id, status, reason, message, reply.usage))
+        said = self.history.find(reply.item_id)
+        self.emit(ReplyDone(reply.turn, reply.response_id, said, status, reason, message, reply.usage))
 
     def _keep_heard(self, reply: Reply, played_ms: int, *, void: bool) -> None:
         """History holds what was heard of an interrupted reply, and nothing of a void one."""
-        if reply.begun and reply.item_id in self.history:
-            item = self.history.get(reply.item_id)
+        if item := self.history.find(reply.item_id):
             text = reply.playout.heard_text(played_ms) if item.spoken else item.text
             self.history.replace(replace(item, part=TextPart(text), void=void))
 

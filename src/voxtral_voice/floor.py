@@ -12,21 +12,11 @@ from voxtral_voice.config import Config
 from voxtral_voice.dialogue import Dialogue
 from voxtral_voice.ear import Ear
 from voxtral_voice.engines.protocols import Engines
+from voxtral_voice.events import BufferCleared, Ducked, PartialTranscript, Unducked, UserStarted, UserStopped
 from voxtral_voice.history import Item, new_id
 from voxtral_voice.metrics import Metrics
 from voxtral_voice.settings import SessionSettings
-from voxtral_voice.types import (
-    HEAR_HZ,
-    AudioPart,
-    BufferCleared,
-    Ducked,
-    PartialTranscript,
-    Pcm,
-    Unducked,
-    UserStarted,
-    UserStopped,
-    VoiceError,
-)
+from voxtral_voice.types import HEAR_HZ, AudioPart, Pcm, VoiceError
 
 Spawn = Callable[[Coroutine[None, None, Callable[[], None]]], None]
 

@@ -67,8 +67,8 @@ class History:
         """Raises VoiceError("invalid_event") when it is not there."""
         return self._items[self._index(item_id)]
 
-    def last_id(self) -> str | None:
-        return self._items[-1].id if self._items else None
+    def find(self, item_id: str) -> Item | None:
+        return self.get(item_id) if item_id in self else None
 
     def replace(self, item: Item) -> None:
         if item.id in self:
@@ -76,8 +76,7 @@ class History:
 
     def set_text(self, item_id: str, text: str) -> None:
         """Write down what an item said, or cut a reply to what was heard. An item deleted meanwhile stays deleted."""
-        if item_id in self:
-            item = self.get(item_id)
+        if item := self.find(item_id):
             self.replace(replace(item, part=replace(item.part, text=text)))
 
     def forget_audio(self, keep: int) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 
-from voxtral_voice.types import Event, ReplyAudio, ReplyText
+from voxtral_voice.events import Event, ReplyAudio, ReplyText
 
 
 class Outbox:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from voxtral_voice.chunker import ChunkRules
 from voxtral_voice.config import PlayoutChoice
 from voxtral_voice.engines.protocols import Engines
+from voxtral_voice.events import Usage
 from voxtral_voice.history import new_id
 from voxtral_voice.metrics import Marks
 from voxtral_voice.pipeline import Mark, Output, Request, Spoken, respond
 from voxtral_voice.playout import Packet, Playout
-from voxtral_voice.types import Delta, Finished, Heard, Usage, VoiceError
+from voxtral_voice.types import Delta, Finished, Heard, VoiceError
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,14 @@ from voxtral_voice.config import Config
 from voxtral_voice.dialogue import Dialogue
 from voxtral_voice.ear import Ear
 from voxtral_voice.engines.protocols import Engines
+from voxtral_voice.events import Event, Failed
 from voxtral_voice.floor import Floor
 from voxtral_voice.history import Item
 from voxtral_voice.metrics import Metrics
 from voxtral_voice.pipeline import Output
 from voxtral_voice.reply import Ended, Reply
 from voxtral_voice.settings import Overrides, SessionSettings
-from voxtral_voice.types import HEAR_HZ, Event, Failed, Pcm, VoiceError
+from voxtral_voice.types import HEAR_HZ, Pcm, VoiceError
 
 log = logging.getLogger(__name__)
 
@@ -64,11 +65,8 @@ class Session:
         """What happens, until the session is closed."""
         return self._dialogue.outbox.events()
 
-    def item(self, item_id: str) -> Item | None:
-        """An item as it stands now."""
-        return self._dialogue.history.get(item_id) if item_id in self._dialogue.history else None
-
     def items(self) -> tuple[Item, ...]:
+        """The conversation as it stands."""
         return self._dialogue.history.items
 
     def hear(self, pcm: Pcm) -> None:
@@ -92,6 +90,9 @@ class Session:
     def add(self, item: Item, after: str | None = None, event_id: str | None = None) -> None:
         """A written message, or one of an earlier conversation."""
         self._post(lambda: self._dialogue.add(item, after), event_id)
+
+    def retrieve(self, item_id: str, event_id: str | None = None) -> None:
+        self._post(lambda: self._dialogue.retrieve(item_id), event_id)
 
     def delete(self, item_id: str, event_id: str | None = None) -> None:
         self._post(lambda: self._dialogue.delete(item_id), event_id)

@@ -1,13 +1,10 @@
-"""The vocabulary: audio, messages, what engines yield, and the events of a conversation.
-
-Plain frozen data. Every event carries the turn that caused it, so output of an older turn can be told and dropped.
-"""
+"""The vocabulary: audio, messages, what engines are given and what they yield. Plain frozen data."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -23,7 +20,6 @@ SPEAK_HZ = 24_000
 """Rate of everything that is spoken: Kokoro's own rate and the Realtime protocol's default."""
 
 Role = Literal["system", "user", "assistant"]
-ReplyStatus = Literal["completed", "cancelled", "incomplete", "failed"]
 
 
 class Cancel:
@@ -143,168 +139,6 @@ class Voice:
     """One of Kokoro's 54 names, such as "af_heart" or "hf_alpha"."""
     speed: float = 1.0
     """0.5 to 2.0; 1.0 is the voice's own pace."""
-
-
-# Events of a conversation, in the order in which a listener sees them.
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    turn: int
-    """Counts turns from 1; output whose turn is over is dropped."""
-
-
-@dataclass(frozen=True, slots=True)
-class UserStarted(Event):
-    item_id: str
-    at_ms: int
-    """On the client's own sample clock, the prefix included."""
-
-
-@dataclass(frozen=True, slots=True)
-class UserStopped(Event):
-    item_id: str
-    at_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Committed(Event):
-    item_id: str
-    previous_item_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class BufferCleared(Event):
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class ItemAdded(Event):
-    """A complete item joined the conversation."""
-
-    item_id: str
-    previous_item_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ItemDeleted(Event):
-    item_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class ItemTruncated(Event):
-    item_id: str
-    content_index: int
-    audio_end_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class ItemRetrieved(Event):
-    item_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Transcribed(Event):
-    """The words of a committed user item."""
-
-    item_id: str
-    text: str
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class PartialTranscript(Event):
-    """The words of the user's turn so far; may still change. Only for clients that asked for it."""
-
-    item_id: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyStarted(Event):
-    response_id: str
-    metadata: dict[str, str] | None = None
-    """The client's own, handed back."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyBegun(Event):
-    """The reply's item exists; its first words or sound follow."""
-
-    response_id: str
-    item_id: str
-    previous_item_id: str | None
-    spoken: bool
-    """False for a reply in text alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyText(Event):
-    """Words of the reply, in step with the voice; of a written reply, as they come."""
-
-    response_id: str
-    item_id: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyAudio(Event):
-    """Sound of the reply: a packet of 20-200 ms."""
-
-    response_id: str
-    item_id: str
-    pcm: Pcm
-    """Shape [samples], 24 kHz."""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    input_text_tokens: int = 0
-    input_audio_tokens: int = 0
-    output_text_tokens: int = 0
-    output_audio_tokens: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyDone(Event):
-    response_id: str
-    item_id: str | None
-    """None when nothing was said."""
-    status: ReplyStatus
-    reason: str
-    """Empty, "turn_detected", "client_cancelled", "max_output_tokens", or an error code."""
-    message: str = ""
-    usage: Usage = Usage()
-
-
-@dataclass(frozen=True, slots=True)
-class Ducked(Event):
-    """The user may be interrupting: turn the reply down. Only for clients that asked for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unducked(Event):
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class TurnMetrics(Event):
-    """Where the time of a turn went. Only for clients that asked for it."""
-
-    response_id: str
-    marks_ms: dict[str, float] = field(default_factory=dict)
-    """Stage to milliseconds after `speech_end`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failed(Event):
-    """Something went wrong; the conversation goes on."""
-
-    code: str
-    message: str
-    event_id: str | None = None
-    """The client event to blame, where there is one."""
-    param: str | None = None
 
 
 class VoiceError(Exception):
