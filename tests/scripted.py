@@ -114,6 +114,10 @@ class ScriptedSynthesizer:
         yield np.full(round(len(clause.split()) * self.word_s * SPEAK_HZ), 0.3, np.float32)
 
 
+    def close(self) -> None:
+        pass
+
+
 @dataclass(frozen=True)
 class Script:
     """The scripted engines of one test, each on a worker of its own."""

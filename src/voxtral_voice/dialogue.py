@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from voxtral_voice import settings as session_settings
-from voxtral_voice.chunker import ChunkRules
 from voxtral_voice.config import Config
 from voxtral_voice.engines.protocols import Engines
 from voxtral_voice.events import (
@@ -55,17 +54,13 @@ class Dialogue:
         """`deliver` is called by a reply's own task and must bring its arguments to `receive` on the session's."""
         self.settings = settings
         self.history = History()
-        self.outbox = Outbox()
+        self.outbox = Outbox(config.limits.outbox_bytes)
         self.turn = 0
         self._engines = engines
         self._config = config
         self._metrics = metrics
         self._deliver = deliver
-        self._chunks = ChunkRules(
-            first_words=config.reply.first_clause_words,
-            first_max_words=config.reply.first_clause_max_words,
-            max_chars=config.reply.clause_max_chars,
-        )
+        self._chunks = session_settings.chunk_rules(config)
         self._draft: Reply | None = None
         self._reply: Reply | None = None
         self._last: Reply | None = None  # the reply before, whose end may still be playing
@@ -78,6 +73,9 @@ class Dialogue:
     def answering(self) -> bool:
         """A reply is certain and not over."""
         return self._reply is not None
+
+    def busy(self, now: float) -> bool:
+        return self._draft is not None or self._reply is not None or self.being_heard(now)
 
     def being_heard(self, now: float) -> bool:
         """Sound of a reply is coming out of the client's loudspeaker, as far as can be told from here."""
@@ -263,7 +261,7 @@ class Dialogue:
         reply.confirm(self.turn, now)
         self._reply = reply
         self._write_down(reply)
-        self.emit(ReplyStarted(reply.turn, reply.response_id, reply.metadata))
+        self.emit(ReplyStarted(reply.turn, reply.response_id, reply.request.spoken, reply.metadata))
 
     def _write_down(self, reply: Reply) -> None:
         """Transcripts, once the turn they belong to is certain."""

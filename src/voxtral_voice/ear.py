@@ -41,6 +41,10 @@ class Ear:
         else:
             self._tune(rules)
 
+    @property
+    def waiting(self) -> bool:
+        return self.taker is not None and self.taker.waiting
+
     def frame(self, now: float) -> None:
         """The client has sent something: it is not stalled."""
         self._last_frame_at, self._assumed_s = now, 0.0

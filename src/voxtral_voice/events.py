@@ -89,6 +89,8 @@ class PartialTranscript(Event):
 @dataclass(frozen=True, slots=True)
 class ReplyStarted(Event):
     response_id: str
+    spoken: bool
+    """As asked; `ReplyBegun` says what it became."""
     metadata: dict[str, str] | None = None
     """The client's own, handed back."""
 

@@ -10,17 +10,22 @@ from voxtral_voice.events import Event, ReplyAudio, ReplyText
 
 
 class Outbox:
-    def __init__(self) -> None:
+    def __init__(self, limit_bytes: int) -> None:
+        """`limit_bytes`: of sound that may wait for the client."""
+        self.overfull = asyncio.Event()
+        """Set once more than that waits: the client has stopped reading."""
+        self._limit_bytes = limit_bytes
         self._events: deque[Event] = deque()
         self._floor = 0
         self._closed = False
         self._changed = asyncio.Event()
-        self.waiting_bytes = 0
-        """Sound that the client has not taken yet."""
+        self._waiting_bytes = 0
 
     def put(self, event: Event) -> None:
         self._events.append(event)
-        self.waiting_bytes += _size(event)
+        self._waiting_bytes += _size(event)
+        if self._waiting_bytes > self._limit_bytes:
+            self.overfull.set()
         self._changed.set()
 
     def drop_before(self, turn: int) -> None:
@@ -36,7 +41,7 @@ class Outbox:
         while True:
             while self._events:
                 event = self._events.popleft()
-                self.waiting_bytes -= _size(event)
+                self._waiting_bytes -= _size(event)
                 if event.turn >= self._floor or not isinstance(event, (ReplyAudio, ReplyText)):
                     yield event
             if self._closed:

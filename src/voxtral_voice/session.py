@@ -27,6 +27,7 @@ from voxtral_voice.types import HEAR_HZ, Pcm, VoiceError
 log = logging.getLogger(__name__)
 
 _BITE = HEAR_HZ  # a long append is heard in bites of a second, so that nothing else waits behind it
+_MOST_WAITING = 30 * HEAR_HZ
 _Command = Callable[[], Awaitable[None] | None]
 
 
@@ -44,6 +45,7 @@ class Session:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
         self._waiting_samples = 0
+        self._heard = asyncio.Event()
 
     # What a client does.
 
@@ -52,14 +54,19 @@ class Session:
         return self._dialogue.settings
 
     @property
-    def unsent_bytes(self) -> int:
-        """Sound that waits for a client which does not read."""
-        return self._dialogue.outbox.waiting_bytes
+    def busy(self) -> bool:
+        """A turn or a reply is under way, or something waits to be done."""
+        return not self._inbox.empty() or self._ear.waiting or self._dialogue.busy(self._loop.time())
 
-    @property
-    def unheard_ms(self) -> int:
-        """Audio that has come in and not been listened to yet."""
-        return self._waiting_samples * 1000 // HEAR_HZ
+    async def stopped_reading(self) -> None:
+        """Until the client leaves more unread than it may."""
+        await self._dialogue.outbox.overfull.wait()
+
+    async def caught_up(self) -> None:
+        """Until no more than 30 s of audio wait to be heard; whoever sends faster should wait for it."""
+        while self._waiting_samples > _MOST_WAITING:
+            self._heard.clear()
+            await self._heard.wait()
 
     def events(self) -> AsyncIterator[Event]:
         """What happens, until the session is closed."""
@@ -174,6 +181,7 @@ class Session:
 
     async def _hear_frame(self, pcm: Pcm) -> None:
         self._waiting_samples -= len(pcm)
+        self._heard.set()
         self._ear.frame(self._loop.time())
         await self._listen(pcm)
 

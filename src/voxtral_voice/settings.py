@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from voxtral_voice.chunker import ChunkRules
 from voxtral_voice.config import Config
 from voxtral_voice.pipeline import Request
 from voxtral_voice.turns import TurnRules
@@ -50,6 +51,14 @@ class Overrides:
     max_tokens: int | None = None
     voice: Voice | None = None
     metadata: dict[str, str] | None = None
+
+
+def chunk_rules(config: Config) -> ChunkRules:
+    return ChunkRules(
+        first_words=config.reply.first_clause_words,
+        first_max_words=config.reply.first_clause_max_words,
+        max_chars=config.reply.clause_max_chars,
+    )
 
 
 def request(

@@ -63,6 +63,9 @@ class Synthesizer(Protocol):
         A set `cancel` ends the iteration within one step. Raises VoiceError("unknown_voice").
         """
 
+    def close(self) -> None:
+        """End its child processes."""
+
 
 @dataclass(frozen=True)
 class Engines:

@@ -1,0 +1,202 @@
+"""The Realtime socket: client events -> session, session's events -> client. Nothing is decided in here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Iterable
+
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from voxtral_voice import audio
+from voxtral_voice.config import Config
+from voxtral_voice.history import Item, new_id
+from voxtral_voice.metrics import Metrics
+from voxtral_voice.models.manager import ModelManager
+from voxtral_voice.server import client_events as client
+from voxtral_voice.server.server_events import Message, Translator
+from voxtral_voice.server.wire_session import MODEL, WireSession
+from voxtral_voice.session import Session
+from voxtral_voice.settings import Overrides
+from voxtral_voice.types import HEAR_HZ, AudioPart, TextPart, VoiceError
+
+log = logging.getLogger(__name__)
+
+CLOSE_FAULT = 1011
+CLOSE_FULL = 1013
+
+
+class RealtimeDoor:
+    """All Realtime connections of the process."""
+
+    def __init__(self, manager: ModelManager, config: Config, metrics: Metrics) -> None:
+        self._manager = manager
+        self._config = config
+        self._metrics = metrics
+        self._connections: set[Connection] = set()
+
+    @property
+    def active(self) -> int:
+        return len(self._connections)
+
+    async def serve(self, socket: WebSocket) -> None:
+        """One connection, from handshake to close."""
+        offered = socket.scope.get("subprotocols") or []
+        await socket.accept(subprotocol="realtime" if "realtime" in offered else None)
+        connection = Connection(socket, self._config, socket.query_params.get("model") or MODEL)
+        if refusal := self._refusal():
+            await connection.refuse(refusal)
+            return
+        self._connections.add(connection)
+        try:
+            await connection.run(self._manager, self._metrics)
+        finally:
+            self._connections.discard(connection)
+
+    async def drain(self) -> None:
+        """Tell everybody that the server goes away."""
+        await asyncio.gather(*(connection.leave(1001, "the server is going away") for connection in self._connections))
+
+    def _refusal(self) -> VoiceError | None:
+        if self.active >= self._config.limits.sessions:
+            self._metrics.errors.labels("at_capacity").inc()
+            return VoiceError("at_capacity", f"all {self._config.limits.sessions} conversations are taken: try again")
+        return self._manager.refusal()
+
+
+class Connection:
+    """One client."""
+
+    def __init__(self, socket: WebSocket, config: Config, model: str) -> None:
+        self._socket = socket
+        self._config = config
+        self._wire = WireSession(config, model)
+        self._translator = Translator(self._wire)
+        self._resampler = audio.Resampler(self._wire.input_hz, HEAR_HZ)
+        self._sending = asyncio.Lock()
+
+    async def refuse(self, reason: VoiceError) -> None:
+        """A refused handshake shows a browser only 1006; an error event says why."""
+        await self._send([self._translator.error(reason.code, reason.message, fault=True)])
+        await self.leave(CLOSE_FULL, reason.code)
+
+    async def leave(self, code: int, reason: str) -> None:
+        if self._socket.client_state is WebSocketState.CONNECTED:
+            with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # the peer may be gone already
+                await self._socket.close(code, reason)
+
+    async def run(self, manager: ModelManager, metrics: Metrics) -> None:
+        session = Session(manager.engines, self._config, metrics, self._wire.settings())
+        await self._send([self._translator.session("session.created")])
+        owner = asyncio.create_task(session.run(), name="session")
+        tasks = [
+            owner,
+            asyncio.create_task(self._receive(session), name="receive"),
+            asyncio.create_task(self._forward(session), name="forward"),
+            asyncio.create_task(self._watch(session), name="watch"),
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        except WebSocketDisconnect:
+            pass
+        except Exception:
+            log.exception("a connection failed")
+            await self.leave(CLOSE_FAULT, "internal_error")
+        finally:
+            session.close()
+            for task in tasks[1:]:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    async def _forward(self, session: Session) -> None:
+        async for event in session.events():
+            await self._send(self._translator.translate(event))
+
+    async def _watch(self, session: Session) -> None:
+        """Close a client that stopped reading."""
+        await session.stopped_reading()
+        await self.leave(CLOSE_FULL, "too slow: what was sent is not being read")
+
+    async def _send(self, messages: Iterable[Message]) -> None:
+        async with self._sending:
+            for message in messages:
+                await self._socket.send_text(json.dumps(message, ensure_ascii=False, separators=(",", ":")))
+
+    async def _receive(self, session: Session) -> None:
+        while True:
+            message = await self._socket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            event_id = None
+            try:
+                text = message.get("text")
+                if text is None:
+                    raise client.InvalidEvent("invalid_event", "events are JSON text; audio goes in them as base64")
+                event = client.parse(text)
+                event_id = event.event_id
+                await self._obey(session, event)
+            except VoiceError as error:
+                event_id = error.event_id if isinstance(error, client.InvalidEvent) else event_id
+                await self._send([self._translator.error(error.code, error.message, event_id, error.param)])
+            await session.caught_up()  # meanwhile the socket is not read and TCP holds the rest
+
+    async def _obey(self, session: Session, event: client.ClientEvent) -> None:
+        """Raises VoiceError for what cannot be done."""
+        match event:
+            case client.Append():
+                pcm = audio.from_pcm16(client.audio_bytes(event.audio))
+                session.hear(self._resampler.push(pcm))
+            case client.SessionUpdate():
+                await self._update(session, event)
+            case client.Commit():
+                session.commit(event.event_id)
+            case client.Clear():
+                session.clear(event.event_id)
+            case client.ItemCreate():
+                session.add(self._item(event.item), event.previous_item_id, event.event_id)
+            case client.ItemRetrieve():
+                session.retrieve(event.item_id, event.event_id)
+            case client.ItemDelete():
+                session.delete(event.item_id, event.event_id)
+            case client.ItemTruncate():
+                session.truncate(event.item_id, event.content_index, event.audio_end_ms, event.event_id)
+            case client.ResponseCreate():
+                session.respond(_overrides(event.response), event.event_id)
+            case client.ResponseCancel():
+                session.cancel(event.response_id, event.event_id)
+
+    async def _update(self, session: Session, event: client.SessionUpdate) -> None:
+        before = self._wire.input_hz
+        self._wire.update(event.session)
+        if self._wire.input_hz != before:
+            self._resampler = audio.Resampler(self._wire.input_hz, HEAR_HZ)
+        session.configure(self._wire.settings(), event.event_id)
+        await self._send([self._translator.session("session.updated")])
+
+    def _item(self, item: client.ItemIn) -> Item:
+        """The client's item as ours. Raises VoiceError when its content makes no sense."""
+        item_id = item.id or new_id("item")
+        sounds = [content for content in item.content if content.audio is not None]
+        if sounds and item.role == "user":
+            data = b"".join(client.audio_bytes(content.audio or "") for content in sounds)
+            pcm = audio.resample(audio.from_pcm16(data), self._wire.input_hz, HEAR_HZ)
+            words = " ".join(content.transcript for content in sounds if content.transcript) or None
+            return Item(item_id, "user", AudioPart(pcm, words), spoken=True)
+        words = " ".join(part for content in item.content if (part := content.text or content.transcript))
+        if not words:
+            raise VoiceError("invalid_event", "the item has neither text nor audio", param="item.content")
+        return Item(item_id, item.role, TextPart(words), spoken=any("audio" in c.type for c in item.content))
+
+
+def _overrides(response: client.ResponseIn) -> Overrides:
+    limit, modalities = response.max_output_tokens, response.output_modalities
+    return Overrides(
+        instructions=response.instructions,
+        spoken=None if modalities is None else modalities == ["audio"],
+        max_tokens=limit if isinstance(limit, int) else None,
+        metadata=response.metadata,
+    )

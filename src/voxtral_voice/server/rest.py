@@ -1,0 +1,84 @@
+"""The OpenAI-shaped HTTP endpoints: models, voices, speech."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Literal
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from voxtral_voice import audio
+from voxtral_voice.config import Config
+from voxtral_voice.models.manager import ModelManager
+from voxtral_voice.server.wire_session import MODEL, voice_name
+from voxtral_voice.speech import read_aloud
+from voxtral_voice.types import SPEAK_HZ, Voice, VoiceError
+from voxtral_voice.voices import OPENAI_NAMES, VOICES
+
+_STATUS = {"model_loading": 503, "at_capacity": 503, "model_failed": 503, "internal_error": 500}
+
+
+class SpeechIn(BaseModel):
+    """As in the OpenAI API; unknown fields are ignored."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+    input: str = Field(min_length=1)
+    model: str = MODEL
+    voice: str = Field(default="", max_length=64)
+    response_format: Literal["wav", "pcm"] = "wav"
+    speed: float = Field(default=1.0, ge=0.25, le=4.0)
+
+
+def refused(error: VoiceError) -> JSONResponse:
+    """An error as OpenAI's clients read it."""
+    kind = "server_error" if error.code in _STATUS else "invalid_request_error"
+    body = {"error": {"type": kind, "code": error.code, "message": error.message, "param": error.param}}
+    headers = {"Retry-After": "5"} if _STATUS.get(error.code) == 503 else None
+    return JSONResponse(body, _STATUS.get(error.code, 400), headers)
+
+
+def router(manager: ModelManager, config: Config) -> APIRouter:
+    routes = APIRouter(prefix="/v1")
+
+    @routes.get("/models")
+    async def models() -> dict[str, object]:
+        """One model: whatever is asked for is answered by it."""
+        return {"object": "list", "data": [{"id": MODEL, "object": "model", "created": 0, "owned_by": "voxtral-voice"}]}
+
+    @routes.get("/audio/voices")
+    async def voices() -> dict[str, object]:
+        """All voices by name, and the names of OpenAI's that are mapped on them."""
+        listed = [{"id": v.name, "language": v.language, "gender": v.gender} for v in VOICES.values()]
+        return {"object": "list", "data": listed, "aliases": dict(OPENAI_NAMES), "default": config.voice.name}
+
+    @routes.post("/audio/speech", response_class=Response)
+    async def speech(body: SpeechIn) -> Response:
+        """Text in, sound out, streamed clause by clause: 24 kHz 16-bit mono as wav or bare samples."""
+        if refusal := manager.refusal():
+            return refused(refusal)
+        limit = config.limits.speech_input_chars
+        if len(body.input) > limit:
+            message = f"the text has {len(body.input)} characters, at most {limit} are read"
+            return refused(VoiceError("invalid_event", message, param="input"))
+        try:
+            name = voice_name(body.voice, config) if body.voice else config.voice.name
+        except VoiceError as error:
+            return refused(error)
+        voice = Voice(name, min(2.0, max(0.5, body.speed)))
+        wav = body.response_format == "wav"
+        kind = "audio/wav" if wav else f"audio/pcm;rate={SPEAK_HZ}"
+        return StreamingResponse(_sound(body.input, voice, manager, config, wav=wav), media_type=kind)
+
+    return routes
+
+
+async def _sound(text: str, voice: Voice, manager: ModelManager, config: Config, *, wav: bool) -> AsyncIterator[bytes]:
+    if wav:
+        yield audio.wav_header(SPEAK_HZ)
+    async with aclosing(read_aloud(text, voice, manager.engines, config)) as parts:
+        async for pcm in parts:
+            yield audio.to_pcm16(pcm)
