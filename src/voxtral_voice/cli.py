@@ -15,7 +15,7 @@ import numpy as np
 
 from voxtral_voice import __version__, audio, config, logs
 from voxtral_voice.config import Config, ConfigError
-from voxtral_voice.types import HEAR_HZ, SPEAK_HZ, Voice, VoiceError
+from voxtral_voice.types import HEAR_HZ, SPEAK_HZ, Pcm, Voice, VoiceError
 
 _EPILOG = """\
 Settings: config.yaml in the repository lists every key with its unit and reason. A file of your own (--config or
@@ -55,14 +55,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"voxtral-voice {__version__}")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", metavar="FILE", help="settings that override config.yaml (else VOXTRAL_CONFIG)")
-    common.add_argument(
-        "--profile", choices=["auto", "gpu", "cpu"], help="which engines (default: what this machine has)"
-    )
+    common.add_argument("--profile", choices=["auto", "gpu", "cpu"], help="default: what this machine has")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    serve = commands.add_parser(
-        "serve", parents=[common], help="run the server: /v1/realtime, /v1/audio/speech, /status"
-    )
+    serve = commands.add_parser("serve", parents=[common], help="run the server")
     serve.add_argument("--host", help="address to listen on (default 0.0.0.0: all)")
     serve.add_argument("--port", type=int, help="TCP port (default 8000)")
     serve.set_defaults(run=_serve)
@@ -148,7 +144,7 @@ def _say(arguments: argparse.Namespace, settings: Config) -> int:
     if not 0.5 <= speed <= 2.0:
         raise ConfigError(f"--speed: {speed} is not between 0.5 and 2.0")
 
-    async def run() -> list[audio.Pcm]:
+    async def run() -> list[Pcm]:
         async with (
             talk.loaded(settings) as engines,
             aclosing(speech.read_aloud(arguments.text, Voice(name, speed), engines, settings)) as parts,
