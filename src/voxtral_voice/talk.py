@@ -12,8 +12,10 @@ import numpy as np
 from voxtral_voice import events
 from voxtral_voice.config import Config
 from voxtral_voice.engines.protocols import Engines
+from voxtral_voice.history import Item
 from voxtral_voice.metrics import Metrics
 from voxtral_voice.models.manager import ModelManager
+from voxtral_voice.playout import audible
 from voxtral_voice.session import Session
 from voxtral_voice.settings import SessionSettings
 from voxtral_voice.types import HEAR_HZ, SPEAK_HZ, Pcm
@@ -32,6 +34,8 @@ class Answer:
     reason: str = ""
     text: str = ""
     audio: list[Pcm] = field(default_factory=list)
+    first_audible_s: float | None = None
+    """When the first packet that can be heard was sent, since the recording's first sample."""
     marks_ms: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -59,6 +63,8 @@ class Talk:
     """Where the user's turns ended, on the recording's clock."""
     answers: list[Answer] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    items: tuple[Item, ...] = ()
+    """The conversation at its end."""
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -74,8 +80,8 @@ async def talk(pcm: Pcm, engines: Engines, config: Config, settings: SessionSett
     loop = asyncio.get_running_loop()
     session = Session(engines, config, Metrics(), settings)
     result, owner = Talk(), asyncio.create_task(session.run())
-    listener = asyncio.create_task(_listen(session, result))
     frame, start = round(_FRAME_S * HEAR_HZ), loop.time()
+    listener = asyncio.create_task(_listen(session, result, start))
     for index, at in enumerate(range(0, len(pcm), frame)):
         await asyncio.sleep(max(0.0, start + index * _FRAME_S - loop.time()))
         session.hear(pcm[at : at + frame])
@@ -84,12 +90,14 @@ async def talk(pcm: Pcm, engines: Engines, config: Config, settings: SessionSett
         await asyncio.sleep(0.05)
         if session.busy:
             quiet_since = loop.time()
+    result.items = session.items()
     session.close()
     await asyncio.gather(owner, listener)
     return result
 
 
-async def _listen(session: Session, result: Talk) -> None:
+async def _listen(session: Session, result: Talk, start: float) -> None:
+    loop = asyncio.get_running_loop()
     answers: dict[str, Answer] = {}
     async for event in session.events():
         match event:
@@ -103,7 +111,10 @@ async def _listen(session: Session, result: Talk) -> None:
             case events.ReplyText():
                 answers[event.response_id].text += event.text
             case events.ReplyAudio():
-                answers[event.response_id].audio.append(event.pcm)
+                answer = answers[event.response_id]
+                answer.audio.append(event.pcm)
+                if answer.first_audible_s is None and audible(event.pcm):
+                    answer.first_audible_s = loop.time() - start
             case events.TurnMetrics():
                 answers[event.response_id].marks_ms = dict(event.marks_ms)
             case events.ReplyDone():
