@@ -59,7 +59,10 @@ def say(text: str, voice: str) -> Pcm:
     from voxtral_voice.engines.kokoro_onnx import KokoroOnnx
 
     engine = KokoroOnnx(model_folder("kokoro_onnx"), model_folder("kokoro_voices"), threads=2)
-    clauses = list(engine.speak(text, Voice(voice), Cancel()))
+    try:
+        clauses = list(engine.speak(text, Voice(voice), Cancel()))
+    finally:
+        engine.close()
     pcm = audio.resample(np.concatenate(clauses), engine.sample_rate_hz, HEAR_HZ)
     return np.concatenate([pcm, np.zeros(HEAR_HZ // 2, np.float32)])
 
