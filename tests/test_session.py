@@ -32,7 +32,7 @@ from voxtral_voice.events import (
 )
 from voxtral_voice.history import Item
 from voxtral_voice.settings import Overrides, SessionSettings
-from voxtral_voice.types import Pcm, TextPart
+from voxtral_voice.types import AudioPart, Pcm, TextPart
 
 PLAIN_TURN = [
     "UserStarted",
@@ -428,6 +428,28 @@ def test_a_reply_of_a_minute_plays_through_without_a_stall() -> None:
     assert c.audio_s(done.response_id) == pytest.approx(60, abs=0.1)
     gaps = [b - a for a, b in zip(c.times(ReplyAudio), c.times(ReplyAudio)[1:], strict=False)]
     assert max(gaps) < 0.1
+
+
+def test_sixty_turns_later_the_model_is_still_shown_the_first() -> None:
+    async def story(c: Conversation) -> None:
+        c.session.add(Item("item_fact", "user", TextPart("my name is Ada")))
+        c.session.respond()
+        await c.wait(6.0)
+        for turn in range(59):
+            if turn % 2:
+                c.session.add(Item(f"item_{turn}", "user", TextPart(f"question {turn}")))
+                c.session.respond()
+                await c.wait(4.0)
+            else:
+                await c.say(0.5)
+                await c.hush(4.0)
+
+    c = converse(story)
+    assert statuses(c) == [("completed", "")] * 60
+    shown = c.script.understander.seen[-1]
+    assert len(shown) == 119
+    assert shown[0].text == "my name is Ada"
+    assert sum(isinstance(part, AudioPart) for message in shown for part in message.parts) <= 5  # memory stays small
 
 
 def _frame(level: float) -> Pcm:

@@ -114,7 +114,6 @@ class Dialogue:
         """The user's turn is over: it joins the conversation and, with `answer`, gets a reply."""
         draft, self._draft = self._draft, None
         previous = self.history.add(item)
-        self.history.forget_audio(_AUDIO_KEPT)
         self.emit(Committed(self.turn, item.id, previous))
         self.emit(ItemAdded(self.turn, item, previous))
         if not answer or self._reply is not None:
@@ -270,6 +269,7 @@ class Dialogue:
             if item := self.history.find(item_id):
                 seconds = len(item.part.pcm) / HEAR_HZ if isinstance(item.part, AudioPart) else 0.0
                 self.emit(Transcribed(reply.turn, item_id, text, seconds))
+        self.history.forget_audio(_AUDIO_KEPT)
 
     def _let_out(self, reply: Reply, text: str, *, spoken: bool) -> None:
         """Words of the reply; the first of them put its item into the conversation."""
