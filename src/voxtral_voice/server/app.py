@@ -40,6 +40,7 @@ def create_app(config: Config, manager: ModelManager) -> FastAPI:
         manager.close()
 
     app = FastAPI(title="Voxtral Voice", version=__version__, lifespan=lifespan)
+    app.state.door = door
     app.include_router(rest.router(manager, config))
 
     @app.exception_handler(RequestValidationError)
