@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 
 from voxtral_voice import settings as session_settings
 from voxtral_voice.config import Config
@@ -19,27 +18,18 @@ from voxtral_voice.events import (
     ItemDeleted,
     ItemRetrieved,
     ItemTruncated,
-    ReplyAudio,
-    ReplyBegun,
-    ReplyDone,
     ReplyStarted,
-    ReplyStatus,
-    ReplyText,
-    Transcribed,
-    TurnMetrics,
 )
 from voxtral_voice.history import History, Item
 from voxtral_voice.metrics import Metrics
+from voxtral_voice.mouth import Mouth
 from voxtral_voice.outbox import Outbox
 from voxtral_voice.pipeline import Output
-from voxtral_voice.playout import audible
 from voxtral_voice.reply import Ended, Reply
 from voxtral_voice.settings import Overrides, SessionSettings
-from voxtral_voice.types import HEAR_HZ, AudioPart, TextPart, VoiceError
+from voxtral_voice.types import VoiceError
 
 log = logging.getLogger(__name__)
-
-_AUDIO_KEPT = 4  # user turns that stay sound; older ones are their transcript (Voxtral degrades beyond five)
 
 
 class Dialogue:
@@ -61,6 +51,7 @@ class Dialogue:
         self._metrics = metrics
         self._deliver = deliver
         self._chunks = session_settings.chunk_rules(config)
+        self._mouth = Mouth(self.history, self.outbox, metrics, logs_content=config.logging.content)
         self._draft: Reply | None = None
         self._reply: Reply | None = None
         self._last: Reply | None = None  # the reply before, whose end may still be playing
@@ -159,12 +150,11 @@ class Dialogue:
         if reply is not None:
             self._drop(reply)
             reply.marks.set("interrupted", now)
-            self._keep_heard(reply, reply.playout.played_ms(now), void=void)
-            self._done(reply, "cancelled", reason)
+            self._mouth.fall_silent(reply, now, void=void)
+            self._mouth.close(reply, "cancelled", reason)
             self._last = reply
         elif tail is not None:
-            self._keep_heard(tail, tail.playout.played_ms(now), void=void)
-        self._silence_last(now)
+            self._mouth.fall_silent(tail, now, void=void)
         return reply is not None or tail is not None
 
     def cancel(self, response_id: str | None, now: float) -> None:
@@ -209,27 +199,24 @@ class Dialogue:
         if isinstance(output, Ended):
             reply.ended = output
             if isinstance(output.error, Exception) and not isinstance(output.error, VoiceError):
-                log.error("turn %d: the engines failed", reply.turn, exc_info=output.error)
+                log.error("the engines failed", exc_info=output.error, extra={"turn": reply.turn})
         else:
             reply.take(output, now)
         if reply is self._reply:
-            self._write_down(reply)
+            self._mouth.write_down(reply)
 
     def play(self, now: float) -> None:
         """Let out what is due; close the reply when everything is out."""
         reply = self._reply
         if reply is None:
             return
-        packets, written = reply.release(now)
-        for packet in packets:
-            self._let_out(reply, packet.text, spoken=True)
-            if len(packet.pcm):
-                if audible(packet.pcm):
-                    reply.marks.set("first_sent", now)
-                self.emit(ReplyAudio(reply.turn, reply.response_id, reply.item_id, packet.pcm))
-        self._let_out(reply, written, spoken=False)
+        self._mouth.speak(reply, now)
         if reply.over:
-            self._finish(reply, now)
+            self._reply, self._last = None, reply
+            self._mouth.finish(reply)
+            if self._owed:
+                self._owed = False
+                self.respond(None, now)
 
     async def close(self) -> None:
         """Stop everything and wait for it."""
@@ -250,6 +237,7 @@ class Dialogue:
             rules=self._config.playout,
             lead_ms=self._config.playout.duck_lead_ms if self.settings.ducks else self._config.playout.lead_ms,
             metadata=overrides.metadata if overrides else None,
+            shows_marks=self.settings.metrics,
         )
 
     def _begin(self, reply: Reply) -> None:
@@ -259,67 +247,8 @@ class Dialogue:
         reply.marks.set("turn_end", now)
         reply.confirm(self.turn, now)
         self._reply = reply
-        self._write_down(reply)
+        self._mouth.write_down(reply)
         self.emit(ReplyStarted(reply.turn, reply.response_id, reply.request.spoken, reply.metadata))
-
-    def _write_down(self, reply: Reply) -> None:
-        """Transcripts, once the turn they belong to is certain."""
-        for item_id, text in reply.heard():
-            self.history.set_text(item_id, text)
-            if item := self.history.find(item_id):
-                seconds = len(item.part.pcm) / HEAR_HZ if isinstance(item.part, AudioPart) else 0.0
-                self.emit(Transcribed(reply.turn, item_id, text, seconds))
-        self.history.forget_audio(_AUDIO_KEPT)
-
-    def _let_out(self, reply: Reply, text: str, *, spoken: bool) -> None:
-        """Words of the reply; the first of them put its item into the conversation."""
-        if not reply.begun and (text or spoken):
-            reply.begun = True
-            item = Item(reply.item_id, "assistant", TextPart(""), status="in_progress", spoken=spoken)
-            previous = self.history.add(item)
-            self.emit(ReplyBegun(reply.turn, reply.response_id, reply.item_id, previous, spoken))
-        if text:
-            reply.text += text
-            self.history.set_text(reply.item_id, reply.text.strip())
-            self.emit(ReplyText(reply.turn, reply.response_id, reply.item_id, text))
-
-    def _finish(self, reply: Reply, now: float) -> None:
-        error = reply.ended.error if reply.ended is not None else None
-        self._reply, self._last = None, reply
-        if isinstance(error, VoiceError):
-            self._done(reply, "failed", error.code, error.message)
-        elif error is not None:
-            self._done(reply, "failed", "internal_error", "the reply could not be made")
-        elif reply.finished.reason == "length":
-            self._done(reply, "incomplete", "max_output_tokens")
-        else:
-            self._done(reply, "completed", "")
-        if self._owed:
-            self._owed = False
-            self.respond(None, now)
-
-    def _done(self, reply: Reply, status: ReplyStatus, reason: str, message: str = "") -> None:
-        if item := self.history.find(reply.item_id):
-            self.history.replace(replace(item, status="completed" if status == "completed" else "incomplete"))
-        stages = self._metrics.turn(reply.marks)
-        self._metrics.turns.labels(status).inc()
-        if status == "failed":
-            self._metrics.errors.labels(reason).inc()
-        log.info("turn %d: reply %s %s %s", reply.turn, status, reason, stages)
-        if self.settings.metrics:
-            self.emit(TurnMetrics(reply.turn, reply.response_id, stages))
-        said = self.history.find(reply.item_id)
-        self.emit(ReplyDone(reply.turn, reply.response_id, said, status, reason, message, reply.usage))
-
-    def _keep_heard(self, reply: Reply, played_ms: int, *, void: bool) -> None:
-        """History holds what was heard of an interrupted reply, and nothing of a void one."""
-        if item := self.history.find(reply.item_id):
-            text = reply.playout.heard_text(played_ms) if item.spoken else item.text
-            self.history.replace(replace(item, part=TextPart(text), void=void))
-
-    def _silence_last(self, now: float) -> None:
-        if self._last is not None:
-            self._last.playout.stop(now)
 
     def _drop(self, reply: Reply) -> None:
         reply.cancel()

@@ -60,9 +60,8 @@ class Playout:
     def stop(self, now: float) -> None:
         """The listener's loudspeaker has been silenced: nothing more is heard of this."""
         self._queue.clear()
-        if self._play_end is not None and self._play_end > now:
-            self._sent -= round((self._play_end - now) * SPEAK_HZ)
-            self._play_end = now
+        if self._play_end is not None:
+            self._play_end = min(self._play_end, now)
 
     @property
     def empty(self) -> bool:

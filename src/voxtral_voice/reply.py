@@ -36,12 +36,14 @@ class Reply:
         rules: PlayoutChoice,
         lead_ms: int,
         metadata: dict[str, str] | None = None,
+        shows_marks: bool = False,
     ) -> None:
-        """`part_ids`: the items behind the parts of the request's last message."""
+        """`part_ids`: the items behind the parts of the request's last message. `shows_marks`: tell the client."""
         self.request = request
         self.turn = turn
         self.part_ids = part_ids
         self.metadata = metadata
+        self.shows_marks = shows_marks
         self.response_id = new_id("resp")
         self.item_id = new_id("item")
         self.playout = Playout(packet_ms=rules.packet_ms, lead_ms=lead_ms)

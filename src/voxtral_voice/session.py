@@ -158,7 +158,7 @@ class Session:
         except VoiceError as error:
             self._fail(error.code, error.message, event_id, error.param)
         except Exception:  # the conversation outlives a fault in one command; the log has the whole story
-            log.exception("turn %d: a command failed", self._dialogue.turn)
+            log.exception("a command failed", extra={"turn": self._dialogue.turn})
             self._fail("internal_error", "something went wrong in the server", event_id)
 
     def _fail(self, code: str, message: str, event_id: str | None = None, param: str | None = None) -> None:

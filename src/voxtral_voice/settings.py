@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from voxtral_voice.chunker import ChunkRules
 from voxtral_voice.config import Config
 from voxtral_voice.pipeline import Request
-from voxtral_voice.turns import TurnRules
+from voxtral_voice.turn_rules import TurnRules
 from voxtral_voice.types import Message, ReplySettings, Voice
 
 

@@ -7,84 +7,10 @@ enough for how finished the sentence sounds. Positions are samples at 16 kHz sin
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, auto
 
-from voxtral_voice.config import Turns, Vad
-from voxtral_voice.types import HEAR_HZ
-
-
-@dataclass(frozen=True, slots=True)
-class TurnRules:
-    """How turns are taken in one session. Durations in samples at 16 kHz."""
-
-    onset: float
-    offset: float
-    grades: tuple[tuple[float, int], ...]
-    """(least end-of-turn probability, silence that then ends the turn)"""
-    asks_endpoint: bool
-    """False where the client fixed the silence: no end-of-turn model."""
-    interrupts: bool
-    """False: speech over the reply is a turn, and the reply plays on."""
-    start: int
-    prefix: int
-    draft: int
-    endpoint_every: int
-    resume: int
-    join: int
-    """Speech this soon after the end of a turn belongs to it."""
-    longest: int
-    duck: int
-    barge_in: int
-    gap: int
-
-    @staticmethod
-    def semantic(turns: Turns, vad: Vad, eagerness: str = "medium", *, interrupts: bool = True) -> TurnRules:
-        """The graded rule; `eagerness` low, medium or high."""
-        grades = tuple((grade.probability, _samples(grade.silence_ms)) for grade in getattr(turns.graded, eagerness))
-        return _rules(turns, vad, grades, asks_endpoint=True, interrupts=interrupts)
-
-    @staticmethod
-    def silence(
-        turns: Turns, vad: Vad, *, threshold: float, prefix_ms: int, silence_ms: int, interrupts: bool = True
-    ) -> TurnRules:
-        """A fixed silence, exactly as the client asked."""
-        rules = _rules(
-            turns, vad, ((0.0, _samples(silence_ms)),), asks_endpoint=False, interrupts=interrupts, prefix_ms=prefix_ms
-        )
-        return replace(rules, onset=threshold, offset=max(0.0, threshold - (vad.onset - vad.offset)))
-
-
-def _rules(
-    turns: Turns,
-    vad: Vad,
-    grades: tuple[tuple[float, int], ...],
-    *,
-    asks_endpoint: bool,
-    interrupts: bool,
-    prefix_ms: int | None = None,
-) -> TurnRules:
-    return TurnRules(
-        onset=vad.onset,
-        offset=vad.offset,
-        grades=grades,
-        asks_endpoint=asks_endpoint,
-        interrupts=interrupts,
-        start=_samples(turns.start_ms),
-        prefix=_samples(turns.prefix_ms if prefix_ms is None else prefix_ms),
-        draft=_samples(turns.draft_ms),
-        endpoint_every=_samples(turns.endpoint_every_ms),
-        resume=_samples(turns.resume_ms),
-        join=_samples(turns.join_ms),
-        longest=_samples(turns.max_turn_ms),
-        duck=_samples(turns.duck_ms),
-        barge_in=_samples(turns.barge_in_ms),
-        gap=_samples(turns.gap_ms),
-    )
-
-
-def _samples(ms: int) -> int:
-    return ms * HEAR_HZ // 1000
+from voxtral_voice.turn_rules import TurnRules
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,8 +80,7 @@ def _understander(folders: Mapping[str, Path], config: Config) -> Understander:
     hearing = Hearing(
         Whisper(folders["whisper_english"], threads=count), Whisper(folders["whisper_multilingual"], threads=count)
     )
-    template = Template()
-    replier: TextReplier = template
+    replier: TextReplier = Template()
     if config.engines.reply == "smollm2":
         import torch
 
@@ -89,7 +88,7 @@ def _understander(folders: Mapping[str, Path], config: Config) -> Understander:
 
         torch.set_num_threads(count)
         replier = SmolLM2(folders["smollm2"], context_tokens=config.reply.context_tokens)
-    return Cascade(hearing, replier, template)
+    return Cascade(hearing, replier, config.reply.without_voice)
 
 
 def _synthesizer(folders: Mapping[str, Path], config: Config) -> Synthesizer:

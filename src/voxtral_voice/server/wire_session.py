@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from voxtral_voice.config import Config
 from voxtral_voice.history import new_id
 from voxtral_voice.settings import SessionSettings
-from voxtral_voice.turns import TurnRules
+from voxtral_voice.turn_rules import TurnRules
 from voxtral_voice.types import Voice, VoiceError
 from voxtral_voice.voices import VOICES, resolve
 

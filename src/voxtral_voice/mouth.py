@@ -1,0 +1,110 @@
+"""The reply on its way out: its words and sound, what was heard of it, and how it ended."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from voxtral_voice.events import (
+    Event,
+    ReplyAudio,
+    ReplyBegun,
+    ReplyDone,
+    ReplyStatus,
+    ReplyText,
+    Transcribed,
+    TurnMetrics,
+)
+from voxtral_voice.history import History, Item
+from voxtral_voice.metrics import Metrics
+from voxtral_voice.outbox import Outbox
+from voxtral_voice.playout import audible
+from voxtral_voice.reply import Reply
+from voxtral_voice.types import HEAR_HZ, AudioPart, TextPart, VoiceError
+
+log = logging.getLogger(__name__)
+
+_AUDIO_KEPT = 4  # user turns that stay sound; older ones are their transcript (Voxtral degrades beyond five)
+
+
+class Mouth:
+    """One session's; owned by its task."""
+
+    def __init__(self, history: History, outbox: Outbox, metrics: Metrics, *, logs_content: bool) -> None:
+        """`logs_content`: what is said may go into the log."""
+        self._history = history
+        self._outbox = outbox
+        self._metrics = metrics
+        self._logs_content = logs_content
+
+    def write_down(self, reply: Reply) -> None:
+        """Transcripts, once the turn they belong to is certain."""
+        for item_id, text in reply.heard():
+            self._history.set_text(item_id, text)
+            if self._logs_content:
+                log.info("heard: %s", text, extra={"turn": reply.turn})
+            if item := self._history.find(item_id):
+                seconds = len(item.part.pcm) / HEAR_HZ if isinstance(item.part, AudioPart) else 0.0
+                self._emit(Transcribed(reply.turn, item_id, text, seconds))
+        self._history.forget_audio(_AUDIO_KEPT)
+
+    def speak(self, reply: Reply, now: float) -> None:
+        """Let out what is due."""
+        packets, written = reply.release(now)
+        for packet in packets:
+            self._say(reply, packet.text, spoken=True)
+            if len(packet.pcm):
+                if audible(packet.pcm):
+                    reply.marks.set("first_sent", now)
+                self._emit(ReplyAudio(reply.turn, reply.response_id, reply.item_id, packet.pcm))
+        self._say(reply, written, spoken=False)
+
+    def fall_silent(self, reply: Reply, now: float, *, void: bool) -> None:
+        """Nothing more of it is heard; history holds what was. `void`: the model is not to know of it."""
+        if item := self._history.find(reply.item_id):
+            text = reply.playout.heard_text(reply.playout.played_ms(now)) if item.spoken else item.text
+            self._history.replace(replace(item, part=TextPart(text), void=void))
+        reply.playout.stop(now)
+
+    def finish(self, reply: Reply) -> None:
+        """Everything is out, or the engines failed."""
+        error = reply.ended.error if reply.ended is not None else None
+        if isinstance(error, VoiceError):
+            self.close(reply, "failed", error.code, error.message)
+        elif error is not None:
+            self.close(reply, "failed", "internal_error", "the reply could not be made")
+        elif reply.finished.reason == "length":
+            self.close(reply, "incomplete", "max_output_tokens")
+        else:
+            self.close(reply, "completed", "")
+
+    def close(self, reply: Reply, status: ReplyStatus, reason: str, message: str = "") -> None:
+        """The reply is over."""
+        if item := self._history.find(reply.item_id):
+            self._history.replace(replace(item, status="completed" if status == "completed" else "incomplete"))
+        stages = self._metrics.turn(reply.marks)
+        self._metrics.turns.labels(status).inc()
+        if status == "failed":
+            self._metrics.errors.labels(reason).inc()
+        log.info("reply %s %s %s", status, reason, stages, extra={"turn": reply.turn})
+        if self._logs_content:
+            log.info("said: %s", reply.text.strip(), extra={"turn": reply.turn})
+        if reply.shows_marks:
+            self._emit(TurnMetrics(reply.turn, reply.response_id, stages))
+        said = self._history.find(reply.item_id)
+        self._emit(ReplyDone(reply.turn, reply.response_id, said, status, reason, message, reply.usage))
+
+    def _say(self, reply: Reply, text: str, *, spoken: bool) -> None:
+        """Words of the reply; the first of them, or of its sound, put its item into the conversation."""
+        if not reply.begun and (text or spoken):
+            reply.begun = True
+            item = Item(reply.item_id, "assistant", TextPart(""), status="in_progress", spoken=spoken)
+            previous = self._history.add(item)
+            self._emit(ReplyBegun(reply.turn, reply.response_id, reply.item_id, previous, spoken))
+        if text:
+            reply.text += text
+            self._history.set_text(reply.item_id, reply.text.strip())
+            self._emit(ReplyText(reply.turn, reply.response_id, reply.item_id, text))
+
+    def _emit(self, event: Event) -> None:
+        self._outbox.put(event)
