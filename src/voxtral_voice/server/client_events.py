@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic_core import from_json
 
 from voxtral_voice.types import VoiceError
@@ -31,7 +31,7 @@ class _Event(_Base):
 
 
 class SessionUpdate(_Event):
-    session: dict[str, Any]
+    session: dict[str, JsonValue]  # its numbers are finite: 1e400 would be echoed as Infinity, which is not JSON
 
 
 class Append(_Event):

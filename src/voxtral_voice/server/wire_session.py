@@ -136,6 +136,10 @@ class WireSession:
             param = ".".join(["session", *(str(part) for part in first["loc"])])
             raise VoiceError("invalid_event", f"{param}: {first['msg']}", param=param) from None
         voice_name(parsed.audio.output.voice, self._config)
+        merged = _known(merged, self.object)
+        merged["audio"] = _known(merged["audio"], self.object["audio"])
+        for part in ("input", "output"):
+            merged["audio"][part] = _known(merged["audio"][part], self.object["audio"][part])
         self.object, self._parsed = merged, parsed
 
     def settings(self) -> SessionSettings:
@@ -199,6 +203,11 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
+
+
+def _known(merged: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what we have never heard of: the session must not grow by whatever a client makes up."""
+    return {key: value for key, value in merged.items() if key in fields}
 
 
 def _same_kind(before: Mapping[str, Any], value: Mapping[str, Any]) -> bool:
