@@ -179,8 +179,11 @@ class Dialogue:
         self.emit(ItemAdded(self.turn, item, previous))
 
     def retrieve(self, item_id: str) -> None:
-        """Raises VoiceError for an unknown item."""
-        self.emit(ItemRetrieved(self.turn, self.history.get(item_id)))
+        """Raises VoiceError for an unknown item, with the one code for it that clients live through."""
+        item = self.history.find(item_id)
+        if item is None:
+            raise VoiceError("item_retrieve_invalid_item_id", f"there is no item {item_id!r}", param="item_id")
+        self.emit(ItemRetrieved(self.turn, item))
 
     def delete(self, item_id: str) -> None:
         """Raises VoiceError for an unknown item."""
