@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from model_fixtures import model_folder
+from voxtral_voice.engines.causal_lm import CausalLm, Memory
 from voxtral_voice.engines.context import Line, Slots, fit
-from voxtral_voice.engines.llama import Layer, Llama, Shape, Weights
 from voxtral_voice.engines.smollm2 import SmolLM2, choose
 from voxtral_voice.engines.speakable import Speakable
 from voxtral_voice.types import Cancel, Delta, Finished, Message, ReplySettings, Role, TextPart
@@ -88,11 +89,10 @@ class TestFit:
         assert fit([], 100) == ()
 
 
-def tiny_model(seed: int = 0) -> tuple[Llama, Any]:
-    """Random weights, and transformers' model of the same."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(seed)
+@pytest.fixture(scope="module")
+def tiny() -> CausalLm:
+    """Random weights."""
+    torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=97,
         hidden_size=48,
@@ -101,91 +101,54 @@ def tiny_model(seed: int = 0) -> tuple[Llama, Any]:
         num_attention_heads=6,
         num_key_value_heads=2,
         max_position_embeddings=2048,
-        rope_parameters={"rope_type": "default", "rope_theta": 100_000.0},
         initializer_range=0.2,
     )
-    theirs = LlamaForCausalLM(config).eval()
-    held = {name: tensor.detach() for name, tensor in theirs.state_dict().items()}
-
-    def layer(index: int) -> Layer:
-        def of(name: str) -> torch.Tensor:
-            tensor: torch.Tensor = held[f"model.layers.{index}.{name}.weight"]
-            return tensor
-
-        return Layer(
-            of("input_layernorm"),
-            torch.cat([of("self_attn.q_proj"), of("self_attn.k_proj"), of("self_attn.v_proj")]),
-            of("self_attn.o_proj"),
-            of("post_attention_layernorm"),
-            torch.cat([of("mlp.gate_proj"), of("mlp.up_proj")]),
-            of("mlp.down_proj"),
-        )
-
-    shape = Shape(3, 48, 6, 2, 2048, config.rms_norm_eps, 100_000.0)
-    layers = tuple(layer(index) for index in range(3))
-    weights = Weights(held["model.embed_tokens.weight"], layers, held["model.norm.weight"], held["lm_head.weight"])
-    return Llama(shape, weights), theirs
+    return CausalLm(LlamaForCausalLM(config))
 
 
-@pytest.fixture(scope="module")
-def tiny() -> tuple[Llama, Any]:
-    return tiny_model()
+class TestMemory:
+    def test_a_rewound_memory_forgets(self, tiny: CausalLm) -> None:
+        memory = Memory()
+        tiny.read([1, 2, 3], memory)
+        expected = tiny.read([4], memory)
+        tiny.read([5, 6, 7], memory)
+        memory.rewind(3)
+        torch.testing.assert_close(tiny.read([4], memory), expected)
 
-
-class TestLlama:
-    def test_it_computes_what_transformers_computes(self, tiny: tuple[Llama, Any]) -> None:
-        ours, theirs = tiny
-        tokens = torch.randint(0, 97, (1, 300))
-        with torch.inference_mode():
-            expected = theirs(tokens).logits[0]
-        memory = ours.memory()
-        for start, end in ((0, 7), (7, 8), (8, 270), (270, 300)):  # past the first 256 the memory grows
-            scores = ours.read(tokens[0, start:end].tolist(), memory)
-            torch.testing.assert_close(scores, expected[end - 1], atol=1e-4, rtol=1e-4)
-
-    def test_a_rewound_memory_forgets(self, tiny: tuple[Llama, Any]) -> None:
-        ours, _ = tiny
-        memory = ours.memory()
-        ours.read([1, 2, 3], memory)
-        expected = ours.read([4], memory)
-        ours.read([5, 6, 7], memory)
-        memory.length = 3
-        torch.testing.assert_close(ours.read([4], memory), expected)
-
-    def test_more_than_it_can_hold_is_refused(self, tiny: tuple[Llama, Any]) -> None:
+    def test_more_than_the_model_can_hold_is_refused(self, tiny: CausalLm) -> None:
         with pytest.raises(ValueError, match="2048"):
-            tiny[0].read([0] * 2049, tiny[0].memory())
+            tiny.read([0] * 2049, Memory())
 
 
 class TestSlots:
-    def test_the_next_turn_finds_the_last_one(self, tiny: tuple[Llama, Any]) -> None:
-        slots = Slots(tiny[0], 2)
+    def test_the_next_turn_finds_the_last_one(self, tiny: CausalLm) -> None:
+        slots = Slots(2)
         slot = slots.take([1, 2, 3])
-        self.read(tiny[0], slot, [1, 2, 3, 4, 5])
+        self.read(tiny, slot, [1, 2, 3, 4, 5])
         slots.give_back(slot)
         again = slots.take([1, 2, 3, 4, 6, 7])
         assert again is slot
         assert again.tokens == [1, 2, 3, 4]
         assert again.memory.length == 4
 
-    def test_a_slot_in_use_is_never_handed_out_but_lends_its_beginning(self, tiny: tuple[Llama, Any]) -> None:
-        slots = Slots(tiny[0], 1)
+    def test_a_slot_in_use_is_never_handed_out_but_lends_its_beginning(self, tiny: CausalLm) -> None:
+        slots = Slots(1)
         first = slots.take([1, 2, 3, 9])
-        self.read(tiny[0], first, [1, 2, 3, 9])
+        self.read(tiny, first, [1, 2, 3, 9])
         second = slots.take([1, 2, 3, 8])
         assert second is not first
         assert second.tokens == [1, 2, 3]
-        fresh = tiny[0].memory()
-        expected = tiny[0].read([1, 2, 3, 8], fresh)
-        torch.testing.assert_close(tiny[0].read([8], second.memory), expected)
+        fresh = Memory()
+        expected = tiny.read([1, 2, 3, 8], fresh)
+        torch.testing.assert_close(tiny.read([8], second.memory), expected)
         slots.give_back(first)
         slots.give_back(second)
         assert slots.take([1, 2, 3, 8, 5]) is second  # the one unused for longest was let go
 
-    def test_another_conversation_does_not_take_a_long_slot_for_its_persona(self, tiny: tuple[Llama, Any]) -> None:
-        slots = Slots(tiny[0], 2)
+    def test_another_conversation_does_not_take_a_long_slot_for_its_persona(self, tiny: CausalLm) -> None:
+        slots = Slots(2)
         long = slots.take([1, 2, *range(20, 40)])
-        self.read(tiny[0], long, [1, 2, *range(20, 40)])
+        self.read(tiny, long, [1, 2, *range(20, 40)])
         slots.give_back(long)
         other = slots.take([1, 2, 50])
         assert other is not long
@@ -193,7 +156,7 @@ class TestSlots:
         assert len(long.tokens) == 22
 
     @staticmethod
-    def read(model: Llama, slot: Any, tokens: list[int]) -> None:
+    def read(model: CausalLm, slot: Any, tokens: list[int]) -> None:
         new = tokens[len(slot.tokens) :]
         model.read(new, slot.memory)
         slot.tokens.extend(new)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from voxtral_voice.engines.llama import Llama, Memory
+from voxtral_voice.engines.causal_lm import Memory
 from voxtral_voice.types import Role
 
 
@@ -97,15 +97,14 @@ class Slot:
 
     def rewind(self, tokens: int) -> None:
         del self.tokens[tokens:]
-        self.memory.length = tokens
+        self.memory.rewind(tokens)
 
 
 class Slots:
     """Memories that outlive a call, each handed to one reply at a time. For one thread."""
 
-    def __init__(self, model: Llama, count: int) -> None:
+    def __init__(self, count: int) -> None:
         """`count`: kept at most; about one for every conversation that is talking at the same time."""
-        self._model = model
         self._count = count
         self._free: list[Slot] = []  # the longest unused first
         self._busy: list[Slot] = []
@@ -130,7 +129,7 @@ class Slots:
 
     def _copied(self, prompt: list[int]) -> Slot:
         full = len(self._free) + len(self._busy) >= self._count
-        slot = self._free[0] if full and self._free else Slot(self._model.memory())
+        slot = self._free[0] if full and self._free else Slot(Memory())
         source = max([*self._free, *self._busy], key=lambda held: held.shares(prompt), default=slot)
         shared = source.shares(prompt)
         if source is not slot and shared > slot.shares(prompt):

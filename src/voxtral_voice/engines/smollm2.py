@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from voxtral_voice.engines.causal_lm import load_gguf
 from voxtral_voice.engines.context import Line, Slot, Slots, fit
-from voxtral_voice.engines.gguf_llama import load
 from voxtral_voice.engines.speakable import Speakable
 from voxtral_voice.types import Cancel, Delta, Finished, Message, ReplySettings, Role
 
@@ -40,12 +40,10 @@ class SmolLM2:
         `slots`: conversations whose keys and values are kept, 23 KB a token each. `dtype`: None for the faster of
         bfloat16 and float32 on this CPU. Threads: the caller's torch.set_num_threads. Raises OSError or ValueError.
         """
-        loaded = load(folder / FILE, dtype or faster_dtype())
-        self._model = loaded.model
-        self._tokenizer = loaded.tokenizer
-        self._end = loaded.end_token
-        self._context_tokens = min(context_tokens, self._model.shape.context_tokens)
-        self._slots = Slots(self._model, slots)
+        self._model, self._tokenizer = load_gguf(folder, FILE, dtype or faster_dtype())
+        self._end = int(self._tokenizer.eos_token_id)
+        self._context_tokens = min(context_tokens, self._model.context_tokens)
+        self._slots = Slots(slots)
         self._line = lru_cache(maxsize=4096)(self._written)
 
     def reply(
@@ -113,15 +111,19 @@ class SmolLM2:
             ("system", instructions),
             *((message.role, message.text) for message in messages),
         ]
-        opening = self._tokenizer.encode("<|im_start|>assistant\n").ids
+        opening = self._encode("<|im_start|>assistant\n")
         lines = [self._line(role, text.strip()) for role, text in texts if text.strip()]
         kept = fit(lines, budget - len(opening)) if lines else ()
         return [token for line in kept for token in line.tokens] + opening
 
+    def _encode(self, text: str) -> list[int]:
+        tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        return tokens
+
     def _written(self, role: Role, text: str) -> Line:
         # Markers in what somebody said must not end their turn.
         plain = text.replace("<|", "< |")
-        return Line(role, tuple(self._tokenizer.encode(f"<|im_start|>{role}\n{plain}<|im_end|>\n").ids))
+        return Line(role, tuple(self._encode(f"<|im_start|>{role}\n{plain}<|im_end|>\n")))
 
 
 def choose(scores: Tensor, said: Sequence[int], temperature: float, top_p: float, draw: torch.Generator) -> int:
