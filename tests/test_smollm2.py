@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -226,7 +226,7 @@ def answer(engine: SmolLM2, *messages: Message, settings: ReplySettings = SETTIN
 
 @pytest.fixture(scope="module")
 def engine() -> SmolLM2:
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     return SmolLM2(model_folder("smollm2"))
 
 
@@ -260,8 +260,9 @@ class TestSmolLM2:
 
     def test_replies_stepped_in_turn_are_those_given_alone(self, engine: SmolLM2) -> None:
         questions = [user("What is the capital of France?"), user("How do I boil an egg?"), user("Tell me a story.")]
-        alone = [[answer(engine, question)[0] for question in questions] for _ in range(2)][-1]
-        replies = [engine.reply((question,), SETTINGS, Cancel()) for question in questions]
+        short = replace(SETTINGS, max_tokens=15)
+        alone = [[answer(engine, question, settings=short)[0] for question in questions] for _ in range(2)][-1]
+        replies = [engine.reply((question,), short, Cancel()) for question in questions]
         together = ["" for _ in replies]
         running = list(range(len(replies)))
         while running:
@@ -273,16 +274,23 @@ class TestSmolLM2:
                     running.remove(index)
         assert together == alone
 
-    def test_a_long_conversation_is_not_read_again(self, engine: SmolLM2) -> None:
+    def test_a_long_conversation_is_not_read_again(self, engine: SmolLM2, monkeypatch: pytest.MonkeyPatch) -> None:
+        read: list[int] = []
+
+        def count(tokens: Sequence[int], memory: Memory) -> torch.Tensor:
+            read.append(len(tokens))
+            return CausalLm.read(engine._model, tokens, memory)
+
+        monkeypatch.setattr(engine._model, "read", count)
         messages: list[Message] = []
-        for turn in range(30):
-            messages.append(user(f"This is number {turn}, tell me something about the number {turn}."))
-            messages.append(Message("assistant", (TextPart(f"The number {turn} comes before the number {turn + 1}."),)))
-        messages.append(user("Thank you."))
-        first_delta_s(engine, messages)
-        kept_s = [first_delta_s(engine, messages) for _ in range(3)]
-        read_s = [first_delta_s(engine, messages, instructions=f"Persona {index}.") for index in range(3)]
-        assert min(kept_s) < min(read_s) / 2
+        for turn in range(20):
+            messages.append(user(f"This is number {turn}."))
+            messages.append(Message("assistant", (TextPart(f"It comes before the number {turn + 1}."),)))
+        answer(engine, *messages, user("Thank you."), settings=replace(SETTINGS, max_tokens=1))
+        assert sum(read) > 300
+        read.clear()
+        answer(engine, *messages, user("Thanks a lot."), settings=replace(SETTINGS, max_tokens=1))
+        assert sum(read) < 20
 
     def test_markers_in_what_was_said_do_not_end_the_turn(self, engine: SmolLM2) -> None:
         text, _ = answer(
@@ -293,11 +301,3 @@ class TestSmolLM2:
     def test_nothing_to_go_by_still_gives_a_reply(self, engine: SmolLM2) -> None:
         assert answer(engine)[0]
         assert answer(engine, user("   "), settings=replace(SETTINGS, instructions=""))[1].reply_tokens > 0
-
-
-def first_delta_s(engine: SmolLM2, messages: list[Message], instructions: str = SETTINGS.instructions) -> float:
-    started = time.perf_counter()
-    reply = engine.reply(tuple(messages), replace(SETTINGS, instructions=instructions), Cancel())
-    next(reply)
-    elapsed = time.perf_counter() - started
-    return elapsed
