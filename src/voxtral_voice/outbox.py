@@ -6,12 +6,14 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 
-from voxtral_voice.events import Event, ReplyAudio, ReplyText
+from voxtral_voice.events import Event, ItemAdded, ItemRetrieved, ReplyAudio, ReplyText
+
+_LEAST_BYTES = 512  # about what any event takes: a client may ask for very many small ones
 
 
 class Outbox:
     def __init__(self, limit_bytes: int) -> None:
-        """`limit_bytes`: of sound that may wait for the client."""
+        """`limit_bytes`: of what may wait for the client."""
         self.overfull = asyncio.Event()
         """Set once more than that waits: the client has stopped reading."""
         self._limit_bytes = limit_bytes
@@ -51,4 +53,7 @@ class Outbox:
 
 
 def _size(event: Event) -> int:
-    return 2 * len(event.pcm) if isinstance(event, ReplyAudio) else 0
+    if isinstance(event, ReplyAudio):
+        return 2 * len(event.pcm)
+    text = event.item.text if isinstance(event, (ItemAdded, ItemRetrieved)) else ""
+    return _LEAST_BYTES + len(text)

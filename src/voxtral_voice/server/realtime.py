@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 CLOSE_FAULT = 1011
 CLOSE_FULL = 1013
 
+_FAREWELL_S = 1.0
+
 
 class RealtimeDoor:
     """All Realtime connections of the process."""
@@ -84,8 +86,10 @@ class Connection:
 
     async def leave(self, code: int, reason: str) -> None:
         if self._socket.client_state is WebSocketState.CONNECTED:
-            with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # the peer may be gone already
-                await self._socket.close(code, reason)
+            # The peer may be gone already; and one that does not read cannot be told, but must not be waited for.
+            with contextlib.suppress(RuntimeError, WebSocketDisconnect, TimeoutError):
+                async with asyncio.timeout(_FAREWELL_S):
+                    await self._socket.close(code, reason)
 
     async def run(self, manager: ModelManager, metrics: Metrics) -> None:
         session = Session(manager.engines, self._config, metrics, self._wire.settings())
@@ -103,6 +107,8 @@ class Connection:
                 task.result()
         except WebSocketDisconnect:
             pass
+        except TimeoutError:
+            log.info("a client takes nothing any more")
         except Exception:
             log.exception("a connection failed")
             await self.leave(CLOSE_FAULT, "internal_error")
@@ -124,7 +130,10 @@ class Connection:
     async def _send(self, messages: Iterable[Message]) -> None:
         async with self._sending:
             for message in messages:
-                await self._socket.send_text(json.dumps(message, ensure_ascii=False, separators=(",", ":")))
+                if self._socket.application_state is not WebSocketState.CONNECTED:
+                    return  # we have said goodbye
+                async with asyncio.timeout(self._config.server.ping_timeout_s):
+                    await self._socket.send_text(json.dumps(message, ensure_ascii=False, separators=(",", ":")))
 
     async def _receive(self, session: Session) -> None:
         while True:
