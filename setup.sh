@@ -97,7 +97,7 @@ set_up() {
     fi
     now=$(fingerprint requirements.txt)
     if [ "$now" != "$(cat .venv/stamp 2>/dev/null)" ]; then
-        say "Installing the pinned dependencies: about 2 GB on disk, minutes"
+        say "Installing the pinned dependencies: 1.8 GB on disk, a few minutes"
         rm -f .venv/stamp .venv/stamp-test
         install_torch
         pip_install --requirement requirements.txt
