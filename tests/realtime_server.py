@@ -133,7 +133,10 @@ async def serving(
         yield Served(runner, manager, configuration)
     finally:
         runner.should_exit = True
-        await serve
+        try:
+            await asyncio.wait_for(serve, 10)
+        except TimeoutError:
+            raise AssertionError("the server does not end") from None
         for worker in parts.workers:
             worker.close()
             worker.join(5)

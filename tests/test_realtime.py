@@ -195,7 +195,7 @@ async def test_server_vad_waits_exactly_as_long_as_it_is_told() -> None:
             assert all(wait > silence_ms - 60 for wait in waits), waits
 
     async with serving() as server, asyncio.TaskGroup() as tasks:
-        for silence_ms in (250, 900):
+        for silence_ms in (200, 600):
             tasks.create_task(one(server.url, silence_ms))
 
 
@@ -236,9 +236,13 @@ async def test_what_is_deleted_or_cleared_is_forgotten() -> None:
 
 
 async def test_extras_come_to_those_who_asked_for_them_alone() -> None:
+    def chatty(parts: Script) -> None:
+        quick(parts)
+        parts.understander.answer = lambda said: "This takes a little more than one second to say."
+
     async def story(client: Client) -> set[str]:
         """A turn and a cough over its reply."""
-        await client.say(1.2, 42)
+        await client.say(0.6, 42)
         await client.event("response.output_audio.delta")
         await asyncio.sleep(0.2)
         await client.say(0.16, 42)
@@ -259,6 +263,7 @@ async def test_extras_come_to_those_who_asked_for_them_alone() -> None:
             await client.update(include=list(include))
             assert await story(client) == expected[include]
 
-    async with serving(talkative) as server, asyncio.TaskGroup() as tasks:
+    often: dict[str, object] = {"turns.partial_ms": 200}
+    async with serving(chatty, overrides=often) as server, asyncio.TaskGroup() as tasks:
         for include in expected:
             tasks.create_task(one(server.url, include))
