@@ -107,9 +107,9 @@ class Playout:
                 index += 1
                 if index >= len(self._clauses) or self._clauses[index].text:
                     break
-            share = 1.0 if length == 0 else min(1.0, (played - first.start) / length)
-            if played <= first.start and (length or played == 0):
+            if played < first.start or (played == first.start and (length or played == 0)):
                 break
+            share = 1.0 if length == 0 else min(1.0, (played - first.start) / length)
             words = first.text.split()
             heard.extend(words if share >= 1.0 else words[: int(share * len(words))])
         return " ".join(heard)
