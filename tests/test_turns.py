@@ -1,0 +1,199 @@
+"""The TurnTaker alone: probabilities in, signals out. One letter is one window of 32 ms."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from voxtral_voice import config
+from voxtral_voice.turn_rules import TurnRules
+from voxtral_voice.turns import (
+    AskEndpoint,
+    BargedIn,
+    DuckEnded,
+    DuckStarted,
+    Ended,
+    Paused,
+    Resumed,
+    Signal,
+    Started,
+    TurnTaker,
+)
+
+CONFIG = config.load(environ={})
+WINDOW = 512
+MS = 32
+RULES = TurnRules.semantic(CONFIG.turns, CONFIG.vad)
+SPEECH = {"#": 0.95, "+": 0.4, ".": 0.02}
+"""Speech; between the thresholds; silence."""
+
+
+class Listener:
+    """Feeds a TurnTaker and answers its questions."""
+
+    def __init__(self, rules: TurnRules = RULES, finished: float | None = None) -> None:
+        """`finished`: what the end-of-turn model says; None: it never answers."""
+        self.taker = TurnTaker(rules)
+        self.finished = finished
+        self.log: list[Signal] = []
+
+    def hear(self, picture: str, *, over_reply: bool = False) -> Listener:
+        for letter in picture:
+            signals = self.taker.window(SPEECH[letter], WINDOW, reply_heard=over_reply)
+            self.log += signals
+            for signal in signals:
+                if isinstance(signal, AskEndpoint) and self.finished is not None:
+                    self.log += self.taker.verdict(self.finished, signal.at)
+        return self
+
+    def story(self) -> list[tuple[str, int]]:
+        """(signal, milliseconds at which it became known), without the questions."""
+        return [(type(s).__name__, s.at // 16) for s in self.log if not isinstance(s, AskEndpoint)]
+
+    def of(self, kind: type[Signal]) -> list[Signal]:
+        return [signal for signal in self.log if isinstance(signal, kind)]
+
+
+def test_a_turn_starts_after_96_ms_of_speech_and_began_with_its_first() -> None:
+    listener = Listener().hear("..###")
+    assert listener.log == [Started(5 * WINDOW, 2 * WINDOW, True)]
+
+
+@pytest.mark.parametrize("picture", ["", "." * 50, "##" + "." * 20, "#.....#.....#" + "." * 20, "+" * 50])
+def test_what_is_too_short_or_too_soft_starts_nothing(picture: str) -> None:
+    listener = Listener().hear(picture)
+    assert listener.log == []
+    assert not listener.taker.in_turn
+
+
+def test_between_the_thresholds_it_stays_what_it_was() -> None:
+    assert len(Listener().hear("###" + "+" * 30).of(Paused)) == 0
+    assert len(Listener().hear("###.+++").of(Paused)) == 1
+
+
+@pytest.mark.parametrize(
+    ("finished", "silence_ms"),
+    [(0.95, 200), (0.9, 200), (0.6, 300), (0.2, 400), (0.05, 1000), (None, 1000)],
+)
+def test_the_turn_ends_after_a_silence_that_depends_on_how_finished_it_sounds(
+    finished: float | None, silence_ms: int
+) -> None:
+    listener = Listener(finished=finished).hear("#" * 20 + "." * 60)
+    (ended,) = listener.of(Ended)
+    assert isinstance(ended, Ended)
+    assert ended.speech_end == 20 * WINDOW
+    waited_ms = (ended.at - ended.speech_end) // 16
+    assert silence_ms <= waited_ms < silence_ms + MS
+    assert not listener.taker.in_turn
+
+
+@pytest.mark.parametrize(("eagerness", "silence_ms"), [("low", 1200), ("medium", 1000), ("high", 700)])
+def test_eagerness_decides_how_long_an_open_sentence_is_waited_for(eagerness: str, silence_ms: int) -> None:
+    rules = TurnRules.semantic(CONFIG.turns, CONFIG.vad, eagerness)
+    (ended,) = Listener(rules, finished=0.0).hear("#" * 20 + "." * 60).of(Ended)
+    assert silence_ms <= ended.at // 16 - 20 * MS < silence_ms + MS
+
+
+def test_thinking_may_begin_at_the_first_96_ms_of_silence() -> None:
+    listener = Listener().hear("#" * 10 + "...")
+    assert listener.log[1:] == [Paused(13 * WINDOW, 10 * WINDOW), AskEndpoint(13 * WINDOW)]
+
+
+def test_the_end_of_turn_model_is_asked_again_while_the_silence_goes_on() -> None:
+    asked = [signal.at // WINDOW for signal in Listener().hear("#" * 10 + "." * 12).of(AskEndpoint)]
+    assert asked == [13, 16, 19, 22]
+
+
+def test_speech_in_the_pause_takes_it_back_and_a_click_does_not() -> None:
+    listener = Listener(finished=0.0).hear("#" * 10 + "....." + "##" + "." * 40)
+    assert listener.story() == [("Started", 96), ("Paused", 416), ("Resumed", 544), ("Paused", 640), ("Ended", 1568)]
+    clicked = Listener(finished=0.0).hear("#" * 10 + "....." + "#" + "." * 40)
+    assert clicked.of(Resumed) == []
+
+
+def test_a_verdict_about_an_earlier_pause_is_ignored() -> None:
+    listener = Listener().hear("#" * 10 + "...")
+    (question,) = listener.of(AskEndpoint)
+    listener.hear("..##" + "..........")
+    assert listener.taker.verdict(0.99, question.at) == []
+    assert listener.taker.in_turn
+    assert Listener().taker.verdict(0.99, 0) == []
+
+
+def test_a_late_verdict_ends_the_turn_at_once_when_the_silence_is_long_enough() -> None:
+    listener = Listener().hear("#" * 10 + "." * 8)
+    last = listener.of(AskEndpoint)[-1]
+    assert listener.taker.verdict(0.95, last.at) == [Ended(18 * WINDOW, 10 * WINDOW)]
+
+
+def test_a_turn_never_ends_while_speech_may_be_coming_back() -> None:
+    listener = Listener().hear("#" * 10 + "." * 30 + "#")
+    last = listener.of(AskEndpoint)[-1]
+    assert listener.taker.verdict(0.95, last.at) == []
+    assert listener.hear("#").of(Resumed)
+
+
+def test_over_the_reply_a_cough_ducks_and_unducks_and_stops_nothing() -> None:
+    listener = Listener().hear("#" * 6 + "." * 10, over_reply=True)
+    assert listener.story() == [("DuckStarted", 96), ("DuckEnded", (6 + 5) * MS)]
+    assert isinstance(listener.log[0], DuckStarted)
+    assert isinstance(listener.log[1], DuckEnded)
+
+
+def test_over_the_reply_300_ms_of_speech_interrupt_it_small_gaps_included() -> None:
+    for picture, at in (("#" * 10, 10), ("###..###...####", 15)):
+        listener = Listener().hear(picture, over_reply=True)
+        assert [signal.at // WINDOW for signal in listener.of(BargedIn)] == [at]
+        (barged,) = listener.of(BargedIn)
+        assert isinstance(barged, BargedIn)
+        assert barged.onset == 0
+        assert listener.taker.speaking
+
+
+def test_a_reply_that_ends_during_a_cough_leaves_no_duck_behind() -> None:
+    listener = Listener().hear("####", over_reply=True).hear("##")
+    assert listener.story() == [("DuckStarted", 96), ("DuckEnded", 160), ("Started", 160)]
+
+
+def test_where_nothing_interrupts_speech_over_the_reply_is_a_turn_of_its_own() -> None:
+    listener = Listener(replace(RULES, interrupts=False)).hear("###", over_reply=True)
+    assert listener.log == [Started(3 * WINDOW, 0, False)]
+
+
+def test_a_turn_at_the_limit_is_ended_and_what_follows_is_a_turn_that_does_not_interrupt() -> None:
+    rules = replace(RULES, longest=40 * WINDOW)
+    listener = Listener(rules).hear("#" * 40).hear("#" * 5, over_reply=True)
+    started, ended, again = listener.log
+    assert ended == Ended(40 * WINDOW, 40 * WINDOW, too_long=True)
+    assert isinstance(started, Started)
+    assert again == Started(43 * WINDOW, 40 * WINDOW, False)
+    # After a silence, speech over the reply is an interruption as ever.
+    paused = Listener(rules).hear("#" * 40).hear("." * 10 + "#" * 10, over_reply=True)
+    assert len(paused.of(BargedIn)) == 1
+
+
+def test_a_fixed_silence_is_obeyed_without_asking_anybody() -> None:
+    rules = TurnRules.silence(CONFIG.turns, CONFIG.vad, threshold=0.8, prefix_ms=100, silence_ms=640)
+    listener = Listener(rules).hear("#" * 10 + "." * 30)
+    assert listener.of(AskEndpoint) == []
+    (ended,) = listener.of(Ended)
+    assert ended.at == (10 + 20) * WINDOW
+    assert (rules.onset, rules.prefix) == (0.8, 1600)
+    assert rules.offset == pytest.approx(0.65)
+
+
+def test_the_client_may_end_or_forget_the_turn() -> None:
+    listener = Listener().hear("#" * 10)
+    assert listener.taker.end_now() == [Ended(10 * WINDOW, 10 * WINDOW)]
+    assert listener.taker.end_now() == []
+    listener = Listener().hear("#" * 10)
+    listener.taker.reset()
+    assert (listener.taker.in_turn, listener.taker.position) == (False, 10 * WINDOW)
+    assert listener.hear("." * 60).of(Ended) == []
+
+
+def test_something_is_undecided_as_long_as_silence_would_decide_it() -> None:
+    listener = Listener(finished=0.95)
+    waiting = [listener.hear(letter).taker.waiting for letter in "..##......"]
+    assert waiting == [False, False, True, True, True, True, True, True, False, False]
