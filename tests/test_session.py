@@ -73,7 +73,7 @@ def test_a_plain_turn_is_heard_answered_and_remembered() -> None:
 def test_thinking_hides_behind_the_pause_so_that_sound_follows_the_turns_end_at_once() -> None:
     c = converse(one_turn, metrics=True)
     stopped, first_sound = c.times(UserStopped)[0], c.times(ReplyAudio)[0]
-    assert stopped == pytest.approx(1.5 + 0.2, abs=0.07)  # the sentence sounds finished: 200 ms of silence
+    assert stopped == pytest.approx(1.5 + 0.3, abs=0.07)  # the sentence sounds finished: 300 ms of silence
     assert first_sound - stopped < 0.2  # the draft began 100 ms into the silence
     (metrics,) = c.all(TurnMetrics)
     order = ["think_start", "first_delta", "first_clause", "first_pcm", "first_sent"]
