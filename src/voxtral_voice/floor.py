@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from functools import partial
@@ -17,6 +18,8 @@ from voxtral_voice.history import Item, new_id
 from voxtral_voice.metrics import Metrics
 from voxtral_voice.settings import SessionSettings
 from voxtral_voice.types import HEAR_HZ, AudioPart, Pcm, VoiceError
+
+log = logging.getLogger(__name__)
 
 Spawn = Callable[[Coroutine[None, None, Callable[[], None]]], None]
 
@@ -175,8 +178,12 @@ class Floor:
         stream = self._engines.understand_worker.stream(
             lambda cancel: self._engines.understander.transcribe(audio, language, cancel), priority=_PARTIAL_PRIORITY
         )
-        async with aclosing(stream) as stretches:
-            text = " ".join([heard.text async for heard in stretches if heard.text])
+        try:
+            async with aclosing(stream) as stretches:
+                text = " ".join([heard.text async for heard in stretches if heard.text])
+        except Exception:  # these words are lost; the next ones must be asked for again
+            log.exception("a partial transcript failed")
+            text = ""
         return partial(self._show_partial, item_id, text)
 
     def _show_partial(self, item_id: str, text: str) -> None:

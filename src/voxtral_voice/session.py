@@ -195,7 +195,10 @@ class Session:
         """Let `work` run beside the owner; the command that it returns is then the owner's to obey."""
 
         async def run() -> None:
-            self._post(await work)
+            try:
+                self._post(await work)
+            except Exception:  # the conversation goes on without it
+                log.exception("an engine failed beside the conversation", extra={"turn": self._dialogue.turn})
 
         task = asyncio.create_task(run())
         self._tasks.add(task)
