@@ -1,0 +1,73 @@
+"""An engine that fails in mid-conversation: logged, told where it matters, and the conversation goes on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from conversation import Conversation, converse
+from scripted import Script
+from test_session import one_turn, statuses
+from voxtral_voice.events import Committed, Failed, PartialTranscript, UserStopped
+from voxtral_voice.types import Cancel, Heard, Pcm, VoiceError
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> set[tuple[str, str]]:
+    return {(record.name, record.getMessage()) for record in caplog.records if record.levelno >= logging.ERROR}
+
+
+def test_without_the_end_of_turn_model_the_longest_silence_ends_the_turn(caplog: pytest.LogCaptureFixture) -> None:
+    def breaks(script: Script) -> None:
+        def probability(turn_audio: Pcm) -> float:
+            raise RuntimeError("broken")
+
+        script.endpoint.probability = probability  # type: ignore[method-assign]
+
+    c = converse(one_turn, prepare=breaks)
+    assert statuses(c) == [("completed", "")]
+    assert c.times(UserStopped)[0] == pytest.approx(1.5 + 1.0, abs=0.07)
+    assert logged(caplog) == {("voxtral_voice.session", "an engine failed beside the conversation")}
+
+
+def test_a_partial_transcript_that_fails_does_not_end_all_of_them(caplog: pytest.LogCaptureFixture) -> None:
+    def fails_once(script: Script) -> None:
+        transcribe, calls = script.understander.transcribe, list[int]()
+
+        def partly(pcm: Pcm, language: str, cancel: Cancel) -> Iterator[Heard]:
+            calls.append(len(pcm))
+            if len(calls) == 1:
+                raise VoiceError("out_of_memory", "no memory left")
+            yield from transcribe(pcm, language, cancel)
+
+        script.understander.transcribe = partly  # type: ignore[method-assign]
+
+    async def story(c: Conversation) -> None:
+        await c.say(4.0)
+        await c.hush(5.0)
+
+    c = converse(story, prepare=fails_once, partials=True)
+    assert len(c.all(PartialTranscript)) >= 2
+    assert statuses(c) == [("completed", "")]
+    assert logged(caplog) == {("voxtral_voice.floor", "a partial transcript failed")}
+
+
+def test_a_window_that_the_detector_trips_over_is_told_and_the_turn_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    def trips(script: Script) -> None:
+        seen: list[int] = []
+
+        def probability(window: Pcm, state: object) -> tuple[float, object]:
+            seen.append(len(window))
+            if len(seen) == 30:
+                raise RuntimeError("broken")
+            return float(np.mean(np.abs(window) > 0.05) > 0.5), None
+
+        script.detector.probability = probability  # type: ignore[method-assign]
+
+    c = converse(one_turn, prepare=trips)
+    assert [event.code for event in c.all(Failed)] == ["internal_error"]
+    assert len(c.all(Committed)) == 1
+    assert statuses(c) == [("completed", "")]
+    assert logged(caplog) == {("voxtral_voice.session", "a command failed")}
