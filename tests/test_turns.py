@@ -21,9 +21,30 @@ from voxtral_voice.turns import (
     TurnTaker,
 )
 
-CONFIG = config.load(environ={})
 WINDOW = 512
 MS = 32
+
+
+def graded(*grades: tuple[float, int]) -> list[dict[str, float]]:
+    return [{"probability": probability, "silence_ms": silence_ms} for probability, silence_ms in grades]
+
+
+# The machine is tested here, not how it is tuned: that is what the bench of turn taking is for.
+CONFIG = config.load(
+    environ={},
+    overrides={
+        "turns.graded.low": graded((0.0, 1200)),
+        "turns.graded.medium": graded((0.9, 200), (0.5, 300), (0.15, 400), (0.0, 1000)),
+        "turns.graded.high": graded((0.5, 200), (0.0, 700)),
+        "turns.start_ms": 96,
+        "turns.draft_ms": 96,
+        "turns.endpoint_every_ms": 96,
+        "turns.resume_ms": 64,
+        "turns.duck_ms": 96,
+        "turns.barge_in_ms": 300,
+        "turns.gap_ms": 160,
+    },
+)
 RULES = TurnRules.semantic(CONFIG.turns, CONFIG.vad)
 SPEECH = {"#": 0.95, "+": 0.4, ".": 0.02}
 """Speech; between the thresholds; silence."""
