@@ -16,6 +16,7 @@ from voxtral_voice.types import SPEAK_HZ, AudioPart, Pcm
 Message = dict[str, Any]
 
 _NO_SOUND: Pcm = np.zeros(0, np.float32)
+_SHORTEST_MS = 20
 
 
 def item_object(item: Item) -> Message:
@@ -166,6 +167,7 @@ class Translator:
             response["status_details"] = {"type": "failed", "error": {**error, "message": event.message}}
         elif event.status != "completed":
             response["status_details"] = {"type": event.status, "reason": event.reason}
+        self._transcript = self._transcript.strip()
         messages: list[Message] = []
         if self._item_id is not None and event.item is not None:
             item = item_object(event.item)
@@ -178,6 +180,8 @@ class Translator:
         if self._spoken:
             # Of an interrupted reply nothing more is sent, not even what the resampler still holds.
             rest = _NO_SOUND if event.status == "cancelled" else self._resampler.push(_NO_SOUND, last=True)
+            if len(rest):  # a crumb: silence makes it a packet as long as a client may expect
+                rest = np.pad(rest, (0, max(0, self._session.output_hz * _SHORTEST_MS // 1000 - len(rest))))
             said = [
                 *self._sound(rest),
                 self._part("response.output_audio.done"),
