@@ -104,7 +104,7 @@ def test_a_missing_python_is_named_with_what_brings_it(tmp_path: Path) -> None:
 
 def test_a_python_without_venv_is_named_with_what_brings_it(tmp_path: Path) -> None:
     # As Debian's python3 without python3.11-venv: it runs, and `import ensurepip` fails.
-    python = f"""case "$2" in *ensurepip*) exit 1 ;; esac; exec {sys.executable} "$@\""""
+    python = f"""case "$2" in *ensurepip*) exit 1 ;; esac; exec '{sys.executable}' "$@\""""
     done = without_python(tmp_path, scripts={"python3": python, "apt-cache": "exit 0", "apt-get": "exit 0"})
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     assert done.returncode == 1
