@@ -231,7 +231,7 @@ def test_frames_that_stop_in_mid_speech_end_the_turn_and_do_not_count_on_the_cli
 
     c = converse(story)
     assert statuses(c) == [("completed", "")] * 2
-    assert c.times(UserStopped)[0] == pytest.approx(1.2, abs=0.1)
+    assert c.times(UserStopped)[0] == pytest.approx(1.3, abs=0.1)
     first, second = c.all(UserStarted)
     assert first.at_ms == 0
     assert second.at_ms == pytest.approx(1000, abs=40)  # six seconds without frames are none of the client's audio
