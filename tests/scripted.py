@@ -113,7 +113,6 @@ class ScriptedSynthesizer:
         self.spoken.append(clause)
         yield np.full(round(len(clause.split()) * self.word_s * SPEAK_HZ), 0.3, np.float32)
 
-
     def close(self) -> None:
         pass
 

@@ -20,6 +20,8 @@ from voxtral_voice.types import VoiceError
 
 log = logging.getLogger(__name__)
 
+_LAST_STEP_S = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
@@ -93,6 +95,8 @@ class ModelManager:
         self._engines = None
         for worker in self._workers:
             worker.close()
+        for worker in self._workers:  # a thread inside a library while the interpreter goes away aborts the process
+            worker.join(_LAST_STEP_S)
 
     async def _fetch(self, name: str) -> Path:
         loop = asyncio.get_running_loop()
