@@ -117,6 +117,7 @@ async def serving(
     *,
     state: State = "ready",
     overrides: dict[str, object] | None = None,
+    key: str | None = None,
 ) -> AsyncIterator[Served]:
     """Serve until the block ends; fails where the server leaves a task or a busy thread behind."""
     parts = script()
@@ -125,7 +126,7 @@ async def serving(
     configuration = config.load(overrides=chosen, environ={})
     manager = ScriptedManager(parts, state)
     before = asyncio.all_tasks()
-    runner = Server(create_app(configuration, manager), configuration)
+    runner = Server(create_app(configuration, manager, key), configuration)
     serve = asyncio.create_task(runner.serve(), name="uvicorn")
     while not runner.started:  # noqa: ASYNC110 (uvicorn has no event for it)
         await asyncio.sleep(0.005)

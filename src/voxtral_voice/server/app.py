@@ -18,16 +18,17 @@ from voxtral_voice.config import Config
 from voxtral_voice.metrics import Metrics
 from voxtral_voice.models.manager import ModelManager
 from voxtral_voice.server import rest
+from voxtral_voice.server.key import KeyAtTheDoor
 from voxtral_voice.server.realtime import RealtimeDoor
 from voxtral_voice.types import VoiceError
 
 log = logging.getLogger(__name__)
 
 
-def create_app(config: Config, manager: ModelManager) -> FastAPI:
-    """The port opens at once; models load in the background."""
+def create_app(config: Config, manager: ModelManager, key: str | None = None) -> FastAPI:
+    """The port opens at once; models load in the background. `key`: what clients must show, None for nothing."""
     metrics = Metrics()
-    door = RealtimeDoor(manager, config, metrics)
+    door = RealtimeDoor(manager, config, metrics, key)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -41,6 +42,7 @@ def create_app(config: Config, manager: ModelManager) -> FastAPI:
 
     app = FastAPI(title="Voxtral Voice", version=__version__, lifespan=lifespan)
     app.state.door = door
+    app.add_middleware(KeyAtTheDoor, key=key)
     app.include_router(rest.router(manager, config))
 
     @app.exception_handler(RequestValidationError)

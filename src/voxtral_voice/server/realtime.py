@@ -16,6 +16,7 @@ from voxtral_voice.history import Item, new_id
 from voxtral_voice.metrics import Metrics
 from voxtral_voice.models.manager import ModelManager
 from voxtral_voice.server import client_events as client
+from voxtral_voice.server.key import admits
 from voxtral_voice.server.server_events import Message, Translator
 from voxtral_voice.server.wire_session import MODEL, WireSession
 from voxtral_voice.session import Session
@@ -24,6 +25,7 @@ from voxtral_voice.types import HEAR_HZ, AudioPart, TextPart, VoiceError
 
 log = logging.getLogger(__name__)
 
+CLOSE_KEY = 1008
 CLOSE_FAULT = 1011
 CLOSE_FULL = 1013
 
@@ -33,7 +35,8 @@ _FAREWELL_S = 1.0
 class RealtimeDoor:
     """All Realtime connections of the process."""
 
-    def __init__(self, manager: ModelManager, config: Config, metrics: Metrics) -> None:
+    def __init__(self, manager: ModelManager, config: Config, metrics: Metrics, key: str | None) -> None:
+        self._key = key
         self._manager = manager
         self._config = config
         self._metrics = metrics
@@ -48,8 +51,11 @@ class RealtimeDoor:
         offered = socket.scope.get("subprotocols") or []
         await socket.accept(subprotocol="realtime" if "realtime" in offered else None)
         connection = Connection(socket, self._config, socket.query_params.get("model") or MODEL)
+        if not admits(self._key, socket.scope):
+            await connection.refuse(VoiceError("unauthorized", "a key is needed"), CLOSE_KEY)
+            return
         if refusal := self._refusal():
-            await connection.refuse(refusal)
+            await connection.refuse(refusal, CLOSE_FULL)
             return
         self._connections.add(connection)
         try:
@@ -79,10 +85,11 @@ class Connection:
         self._resampler = audio.Resampler(self._wire.input_hz, HEAR_HZ)
         self._sending = asyncio.Lock()
 
-    async def refuse(self, reason: VoiceError) -> None:
+    async def refuse(self, reason: VoiceError, close_code: int) -> None:
         """A refused handshake shows a browser only 1006; an error event says why."""
-        await self._send([self._translator.error(reason.code, reason.message, fault=True)])
-        await self.leave(CLOSE_FULL, reason.code)
+        fault = close_code != CLOSE_KEY
+        await self._send([self._translator.error(reason.code, reason.message, fault=fault)])
+        await self.leave(close_code, reason.code)
 
     async def leave(self, code: int, reason: str) -> None:
         if self._socket.client_state is WebSocketState.CONNECTED:

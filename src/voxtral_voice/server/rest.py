@@ -18,7 +18,7 @@ from voxtral_voice.speech import read_aloud
 from voxtral_voice.types import SPEAK_HZ, Voice, VoiceError
 from voxtral_voice.voices import OPENAI_NAMES, VOICES
 
-_STATUS = {"model_loading": 503, "at_capacity": 503, "model_failed": 503, "internal_error": 500}
+_STATUS = {"unauthorized": 401, "model_loading": 503, "at_capacity": 503, "model_failed": 503, "internal_error": 500}
 
 
 class SpeechIn(BaseModel):
@@ -35,7 +35,7 @@ class SpeechIn(BaseModel):
 
 def refused(error: VoiceError) -> JSONResponse:
     """An error as OpenAI's clients read it."""
-    kind = "server_error" if error.code in _STATUS else "invalid_request_error"
+    kind = "server_error" if _STATUS.get(error.code, 400) >= 500 else "invalid_request_error"
     body = {"error": {"type": kind, "code": error.code, "message": error.message, "param": error.param}}
     headers = {"Retry-After": "5"} if _STATUS.get(error.code) == 503 else None
     return JSONResponse(body, _STATUS.get(error.code, 400), headers)

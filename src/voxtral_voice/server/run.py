@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 
 import uvicorn
@@ -13,6 +14,8 @@ from voxtral_voice.models.manager import ModelManager
 from voxtral_voice.server.app import create_app
 
 log = logging.getLogger(__name__)
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class Server(uvicorn.Server):
@@ -45,7 +48,12 @@ class Server(uvicorn.Server):
 def serve(config: Config) -> int:
     """Serve until a signal ends it. Returns the exit code."""
     server = config.server
-    runner = Server(create_app(config, ModelManager(config)), config)
+    key = os.environ.get("VOXTRAL_API_KEY") or None
+    if key is None and server.host not in _LOOPBACK:
+        log.warning(
+            "anybody who reaches this machine can use it: VOXTRAL_API_KEY sets a key, --host 127.0.0.1 closes it"
+        )
+    runner = Server(create_app(config, ModelManager(config), key), config)
     shown = "127.0.0.1" if server.host in ("0.0.0.0", "::") else server.host
     log.info("Voxtral Voice is at http://%s:%d (models load in the background; /ready says when)", shown, server.port)
     runner.run()
