@@ -290,6 +290,20 @@ def test_a_client_without_turn_detection_commits_and_asks_for_the_answer() -> No
     assert texts(c)[0] == ("user", "word33")
 
 
+def test_turns_that_get_no_answer_yet_are_written_down_all_the_same() -> None:
+    async def story(c: Conversation) -> None:
+        for level in (11, 22):
+            await c.say(1.0, level)
+            await c.hush(1.5)
+        c.session.respond()
+        await c.wait(5.0)
+
+    c = converse(story, create_response=False)
+    assert len(c.all(Transcribed)) == 2
+    assert [message.text.split()[0] for message in c.script.understander.seen[-1]] == ["word", "word"]
+    assert statuses(c) == [("completed", "")]
+
+
 def test_a_commit_of_nothing_is_an_error_and_the_next_turn_works() -> None:
     async def story(c: Conversation) -> None:
         c.session.commit("event_1")

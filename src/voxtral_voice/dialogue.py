@@ -101,26 +101,33 @@ class Dialogue:
             self._drop(self._draft)
             self._draft = None
 
-    def commit(self, item: Item, *, answer: bool, speech_end_at: float | None, now: float) -> None:
-        """The user's turn is over: it joins the conversation and, with `answer`, gets a reply."""
+    def commit(self, item: Item, *, answer: bool, speech_end_at: float, now: float) -> bool:
+        """The user's turn is over: it joins the conversation and, with `answer`, gets a reply.
+
+        False: no reply listens to it now.
+        """
         draft, self._draft = self._draft, None
         previous = self.history.add(item)
         self.emit(Committed(self.turn, item.id, previous))
         self.emit(ItemAdded(self.turn, item, previous))
         if not answer or self._reply is not None:
-            self._owed = answer
+            self._owed = self._owed or answer
             if draft is not None:
                 self._drop(draft)
-            return
+            return False
         if draft is None:
             draft = self._make(None, None)
-            if speech_end_at is not None:
-                draft.marks.set("speech_end", speech_end_at)
-                draft.marks.set("think_start", now)
+            draft.marks.set("speech_end", speech_end_at)
+            draft.marks.set("think_start", now)
             self._begin(draft)
         else:
             self._metrics.drafts.labels("used").inc()
         self._confirm(draft, now)
+        return True
+
+    def transcribed(self, item_id: str, text: str) -> None:
+        """The words of an item that no reply listened to."""
+        self._mouth.transcribed(self.turn, item_id, text)
 
     # Replies.
 
@@ -169,7 +176,10 @@ class Dialogue:
         for reply in (self._reply, self._last):
             if reply is not None and reply.item_id == item.id and item.spoken:
                 audio_end_ms = min(audio_end_ms, reply.playout.sent_ms())
-                self.history.set_text(item.id, reply.playout.heard_text(audio_end_ms))
+                heard = reply.playout.heard_text(audio_end_ms)
+                if heard != item.text:
+                    self.retract()
+                    self.history.set_text(item.id, heard)
         self.emit(ItemTruncated(self.turn, item.id, content_index, audio_end_ms))
 
     def add(self, item: Item, after: str | None) -> None:

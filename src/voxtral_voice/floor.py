@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 Spawn = Callable[[Coroutine[None, None, Callable[[], None]]], None]
 
 _LEAST_COMMIT_MS = 100
-_PARTIAL_PRIORITY = 2  # behind every reply
+_UNHURRIED = 2  # behind every reply
 _TAIL = HEAR_HZ // 5  # of the silence after the last word that stays with the turn's audio
 
 
@@ -120,7 +120,7 @@ class Floor:
         if self._partial_running or grown * 1000 // HEAR_HZ < self._config.turns.partial_ms:
             return
         self._partial_running, self._partial_end = True, self._recording.end
-        self._spawn(self._transcribe_so_far(self._item_id, self._recording.slice(self._start, self._recording.end)))
+        self._spawn(self._transcribe_so_far(self._item(self._recording.end)))
 
     @property
     def _drafts(self) -> bool:
@@ -150,7 +150,8 @@ class Floor:
     def _add(self, end: int, *, answer: bool, speech_end_at: float, now: float) -> None:
         item = self._item(end)
         self._item_id, self._joins, self._last_end = "", False, end
-        self._dialogue.commit(item, answer=answer, speech_end_at=speech_end_at, now=now)
+        if not self._dialogue.commit(item, answer=answer, speech_end_at=speech_end_at, now=now):
+            self._spawn(self._transcribe(item))
 
     def _item(self, end: int) -> Item:
         audio = AudioPart(self._recording.slice(self._start, end))
@@ -173,20 +174,33 @@ class Floor:
             for signal in self._ear.taker.verdict(probability, at):
                 self.follow(signal, asyncio.get_running_loop().time())
 
-    async def _transcribe_so_far(self, item_id: str, audio: Pcm) -> Callable[[], None]:
-        language = self._dialogue.settings.language
+    async def _transcribe(self, item: Item) -> Callable[[], None]:
+        """The words of a turn that gets no answer yet: a later one rests on them."""
+        words = await self._words(item)
+        return partial(self._dialogue.transcribed, item.id, words) if words is not None else _nothing
+
+    async def _transcribe_so_far(self, item: Item) -> Callable[[], None]:
+        return partial(self._show_partial, item.id, await self._words(item))
+
+    async def _words(self, item: Item) -> str | None:
+        """Recognised behind every reply; None where that fails."""
+        assert isinstance(item.part, AudioPart)
+        audio, language = item.part.pcm, self._dialogue.settings.language
         stream = self._engines.understand_worker.stream(
-            lambda cancel: self._engines.understander.transcribe(audio, language, cancel), priority=_PARTIAL_PRIORITY
+            lambda cancel: self._engines.understander.transcribe(audio, language, cancel), priority=_UNHURRIED
         )
         try:
             async with aclosing(stream) as stretches:
-                text = " ".join([heard.text async for heard in stretches if heard.text])
-        except Exception:  # these words are lost; the next ones must be asked for again
-            log.exception("a partial transcript failed")
-            text = ""
-        return partial(self._show_partial, item_id, text)
+                return " ".join([heard.text async for heard in stretches if heard.text])
+        except Exception:  # these words are lost, the conversation goes on
+            log.exception("a transcript failed")
+            return None
 
-    def _show_partial(self, item_id: str, text: str) -> None:
+    def _show_partial(self, item_id: str, text: str | None) -> None:
         self._partial_running = False
         if item_id == self._item_id and text:
             self._dialogue.emit(PartialTranscript(self._dialogue.turn, item_id, text))
+
+
+def _nothing() -> None:
+    """A command without effect."""

@@ -40,12 +40,17 @@ class Mouth:
     def write_down(self, reply: Reply) -> None:
         """Transcripts, once the turn they belong to is certain."""
         for item_id, text in reply.heard():
-            self._history.set_text(item_id, text)
-            if self._logs_content:
-                log.info("heard: %s", text, extra={"turn": reply.turn})
-            if item := self._history.find(item_id):
-                seconds = len(item.part.pcm) / HEAR_HZ if isinstance(item.part, AudioPart) else 0.0
-                self._emit(Transcribed(reply.turn, item_id, text, seconds))
+            self.transcribed(reply.turn, item_id, text)
+
+    def transcribed(self, turn: int, item_id: str, text: str) -> None:
+        """The words of an item; the first to bring them counts."""
+        item = self._history.find(item_id)
+        if item is None or not isinstance(item.part, AudioPart) or item.part.text is not None:
+            return
+        if self._logs_content:
+            log.info("heard: %s", text, extra={"turn": turn})
+        self._history.set_text(item_id, text)
+        self._emit(Transcribed(turn, item_id, text, len(item.part.pcm) / HEAR_HZ))
         self._history.forget_audio(_AUDIO_KEPT)
 
     def speak(self, reply: Reply, now: float) -> None:
