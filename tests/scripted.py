@@ -94,7 +94,7 @@ class ScriptedUnderstander:
 
     def transcribe(self, pcm: Pcm, language: str, cancel: Cancel) -> Iterator[Heard]:
         self.sleep(self.hear_s)
-        yield Heard(" ".join(["word"] * (1 + len(pcm) // 8000)), 0, "en")
+        yield Heard(" ".join([f"word{level_of(pcm)}"] * (1 + len(pcm) // 8000)), 0, "en")
 
 
 @dataclass

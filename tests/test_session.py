@@ -285,9 +285,9 @@ def test_a_client_without_turn_detection_commits_and_asks_for_the_answer() -> No
         await c.wait(5.0)
 
     c = converse(story, rules=None)
-    assert c.kinds()[:3] == ["Committed", "ItemAdded", "ReplyStarted"]
+    assert c.kinds()[:4] == ["Committed", "ItemAdded", "Transcribed", "ReplyStarted"]
     assert c.all(UserStarted) == []
-    assert texts(c)[0] == ("user", "word33")
+    assert texts(c)[0][1].startswith("word33")
 
 
 def test_turns_that_get_no_answer_yet_are_written_down_all_the_same() -> None:
@@ -300,7 +300,7 @@ def test_turns_that_get_no_answer_yet_are_written_down_all_the_same() -> None:
 
     c = converse(story, create_response=False)
     assert len(c.all(Transcribed)) == 2
-    assert [message.text.split()[0] for message in c.script.understander.seen[-1]] == ["word", "word"]
+    assert [message.text.split()[0] for message in c.script.understander.seen[-1]] == ["word11", "word22"]
     assert statuses(c) == [("completed", "")]
 
 
