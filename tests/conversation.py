@@ -13,7 +13,7 @@ from scripted import Script, script
 from virtual_time import VirtualLoop, run
 from voxtral_voice import config
 from voxtral_voice.config import Config
-from voxtral_voice.events import Event, ReplyAudio
+from voxtral_voice.events import Event, ReplyAudio, ReplyDone
 from voxtral_voice.metrics import Metrics
 from voxtral_voice.session import Session
 from voxtral_voice.settings import SessionSettings
@@ -106,3 +106,17 @@ def converse(
         return conversation
 
     return run(main(), loop, parts.workers)
+
+
+def statuses(conversation: Conversation) -> list[tuple[str, str]]:
+    return [(done.status, done.reason) for done in conversation.all(ReplyDone)]
+
+
+def texts(conversation: Conversation) -> list[tuple[str, str]]:
+    return [(item.role, item.text) for item in conversation.session.items()]
+
+
+async def one_turn(c: Conversation) -> None:
+    await c.hush(0.5)
+    await c.say(1.0)
+    await c.hush(5.0)

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from conversation import Conversation, converse
+from conversation import Conversation, converse, one_turn, statuses
 from scripted import Script
-from test_session import one_turn, statuses
 from voxtral_voice import config
 from voxtral_voice.events import Committed, Failed, PartialTranscript, UserStopped
 from voxtral_voice.types import Cancel, Heard, Pcm, VoiceError

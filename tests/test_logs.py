@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from conversation import converse
-from test_session import one_turn
+from conversation import converse, one_turn
 from voxtral_voice import config, logs
 
 
