@@ -16,15 +16,18 @@ from voxtral_voice.events import (
     Committed,
     Failed,
     PartialTranscript,
+    ReplyAudio,
     ReplyBegun,
     ReplyDone,
     ReplyStarted,
+    ReplyText,
     Transcribed,
     UserStarted,
+    UserStopped,
 )
 from voxtral_voice.history import Item
 from voxtral_voice.settings import Overrides, SessionSettings
-from voxtral_voice.types import TextPart
+from voxtral_voice.types import AudioPart, TextPart
 
 
 def test_without_interruptions_the_reply_plays_on_and_the_next_one_waits_for_its_end() -> None:
@@ -194,3 +197,38 @@ def test_a_client_may_leave_at_any_moment(at: float) -> None:
     c = converse(story)  # `run` fails where a task is left behind
     assert c.script.understander.running == 0
     assert not any(worker.busy for worker in c.script.workers)
+
+
+def test_deleting_the_reply_that_is_being_spoken_ends_it() -> None:
+    async def story(c: Conversation) -> None:
+        await c.say(1.0)
+        await c.hush(1.5)
+        c.session.delete(c.all(ReplyBegun)[0].item_id)
+        await c.hush(2.0)
+
+    c = converse(story)
+    assert statuses(c) == [("cancelled", "client_cancelled")]
+    assert [role for role, _ in texts(c)] == ["user"]
+    assert c.times(ReplyAudio)[-1] <= c.times(ReplyDone)[0]
+
+
+def test_detection_switched_off_in_mid_turn_keeps_what_was_said_for_the_commit() -> None:
+    async def story(c: Conversation) -> None:
+        before = c.session.settings
+        await c.say(1.0, 11)
+        c.session.configure(replace(before, rules=None))
+        await c.say(1.0, 11)
+        c.session.commit()
+        c.session.respond()
+        await c.wait(5.0)
+        await c.say(1.0, 22)
+        c.session.configure(before)
+        await c.hush(2.0)
+
+    c = converse(story)
+    assert c.kinds(ReplyText, ReplyAudio)[:4] == ["UserStarted", "UserStopped", "Committed", "ItemAdded"]
+    assert c.all(UserStarted)[0].item_id == c.all(UserStopped)[0].item_id == c.all(Committed)[0].item_id
+    part = c.script.understander.seen[-1][0].parts[0]
+    assert isinstance(part, AudioPart)
+    assert len(part.pcm) == pytest.approx(2 * 16_000, abs=1_000)
+    assert len(c.all(BufferCleared)) == 1  # what was said and not committed is gone, and the client knows

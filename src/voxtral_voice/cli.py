@@ -106,6 +106,8 @@ def _talk(arguments: argparse.Namespace, settings: Config) -> int:
     from voxtral_voice import talk
     from voxtral_voice.settings import SessionSettings
 
+    if arguments.output:
+        _require_folder(arguments.output)
     pcm = audio.read(arguments.file, HEAR_HZ)
     chosen = replace(SessionSettings.of(settings), metrics=True)
     if arguments.language:
@@ -132,6 +134,12 @@ def _talk(arguments: argparse.Namespace, settings: Config) -> int:
     return 0 if any(answer.status == "completed" and answer.text for answer in result.answers) else 1
 
 
+def _require_folder(output: Path) -> None:
+    """Raises FileNotFoundError before any work is done for a file that cannot be written."""
+    if not output.parent.is_dir():
+        raise FileNotFoundError(f"{output}: there is no folder {output.parent}")
+
+
 def _say(arguments: argparse.Namespace, settings: Config) -> int:
     from voxtral_voice import speech, talk, voices
 
@@ -140,6 +148,7 @@ def _say(arguments: argparse.Namespace, settings: Config) -> int:
             print(f"{voice.name:16} {voice.language:6} {voice.gender}")
         return 0
     name = voices.resolve(arguments.voice) if arguments.voice else _default_voice(arguments.language, settings)
+    _require_folder(arguments.output)
     speed = settings.voice.speed if arguments.speed is None else arguments.speed
     if not 0.5 <= speed <= 2.0:
         raise ConfigError(f"--speed: {speed} is not between 0.5 and 2.0")

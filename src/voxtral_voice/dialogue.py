@@ -195,8 +195,11 @@ class Dialogue:
             raise VoiceError("item_retrieve_invalid_item_id", f"there is no item {item_id!r}", param="item_id")
         self.emit(ItemRetrieved(self.turn, item))
 
-    def delete(self, item_id: str) -> None:
-        """Raises VoiceError for an unknown item."""
+    def delete(self, item_id: str, now: float) -> None:
+        """A reply that is still being spoken is cancelled first. Raises VoiceError for an unknown item."""
+        self.history.get(item_id)
+        if self._reply is not None and self._reply.item_id == item_id:
+            self.interrupt("client_cancelled", now)
         self.history.delete(item_id)
         self.retract()
         self.emit(ItemDeleted(self.turn, item_id))

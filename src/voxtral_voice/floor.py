@@ -93,7 +93,7 @@ class Floor:
             raise VoiceError(
                 "turn_too_long", f"a turn of {length_ms / 1000:.0f} s is too long; at most {limit_s:.0f} s"
             )
-        self._item_id, self._start = new_id("item"), self._last_end
+        self._item_id, self._start = self._item_id or new_id("item"), self._last_end
         self._dialogue.open_turn()
         answer = taker is not None and self._dialogue.settings.create_response
         self._add(self._recording.end, answer=answer, speech_end_at=now, now=now)
@@ -108,6 +108,14 @@ class Floor:
         self._dialogue.emit(BufferCleared(self._dialogue.turn))
 
     def configure(self, settings: SessionSettings) -> None:
+        """Turn detection may be switched off in mid-turn: what was said waits for the client's commit. Switched on
+        again, uncommitted audio is gone, and the client is told."""
+        taker = self._ear.taker
+        if taker is not None and taker.in_turn and settings.rules is None:
+            end = self._recording.client_ms(self._recording.end)
+            self._dialogue.emit(UserStopped(self._dialogue.turn, self._item_id, end))
+        elif taker is None and settings.rules is not None and self._recording.end > self._last_end:
+            self.clear()
         self._dialogue.configure(settings)
         self._ear.configure(settings.rules)
 

@@ -102,7 +102,7 @@ class Session:
         self._post(lambda: self._dialogue.retrieve(item_id), event_id)
 
     def delete(self, item_id: str, event_id: str | None = None) -> None:
-        self._post(lambda: self._dialogue.delete(item_id), event_id)
+        self._post(lambda: self._dialogue.delete(item_id, self._loop.time()), event_id)
 
     def truncate(self, item_id: str, content_index: int, audio_end_ms: int, event_id: str | None = None) -> None:
         """The client has played only this much of a reply."""

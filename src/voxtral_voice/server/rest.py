@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Literal
 
@@ -15,8 +16,10 @@ from voxtral_voice.config import Config
 from voxtral_voice.models.manager import ModelManager
 from voxtral_voice.server.wire_session import MODEL, voice_name
 from voxtral_voice.speech import read_aloud
-from voxtral_voice.types import SPEAK_HZ, Voice, VoiceError
+from voxtral_voice.types import SPEAK_HZ, Pcm, Voice, VoiceError
 from voxtral_voice.voices import OPENAI_NAMES, VOICES
+
+log = logging.getLogger(__name__)
 
 _STATUS = {"unauthorized": 401, "model_loading": 503, "at_capacity": 503, "model_failed": 503, "internal_error": 500}
 
@@ -69,16 +72,27 @@ def router(manager: ModelManager, config: Config) -> APIRouter:
         except VoiceError as error:
             return refused(error)
         voice = Voice(name, min(2.0, max(0.5, body.speed)))
+        parts = read_aloud(body.input, voice, manager.engines, config)
+        try:  # the first sound decides whether this is an answer or an error
+            first = await anext(parts, None)
+        except VoiceError as error:
+            return refused(error)
+        if first is None:
+            return refused(VoiceError("invalid_event", "nothing in this text can be spoken", param="input"))
         wav = body.response_format == "wav"
         kind = "audio/wav" if wav else f"audio/pcm;rate={SPEAK_HZ}"
-        return StreamingResponse(_sound(body.input, voice, manager, config, wav=wav), media_type=kind)
+        return StreamingResponse(_sound(first, parts, wav=wav), media_type=kind)
 
     return routes
 
 
-async def _sound(text: str, voice: Voice, manager: ModelManager, config: Config, *, wav: bool) -> AsyncIterator[bytes]:
-    if wav:
-        yield audio.wav_header(SPEAK_HZ)
-    async with aclosing(read_aloud(text, voice, manager.engines, config)) as parts:
-        async for pcm in parts:
-            yield audio.to_pcm16(pcm)
+async def _sound(first: Pcm, parts: AsyncGenerator[Pcm, None], *, wav: bool) -> AsyncIterator[bytes]:
+    async with aclosing(parts):
+        if wav:
+            yield audio.wav_header(SPEAK_HZ)
+        yield audio.to_pcm16(first)
+        try:
+            async for pcm in parts:
+                yield audio.to_pcm16(pcm)
+        except VoiceError as error:  # too late for a status: what was made is kept, the log says why it ends
+            log.error("speech ends early: %s", error.message)

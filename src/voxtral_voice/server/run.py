@@ -39,6 +39,13 @@ class Server(uvicorn.Server):
         super().__init__(settings)
         self._app = app
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say where to go once the port is ours."""
+        await super().startup(sockets)
+        if self.started:
+            shown = "127.0.0.1" if self.config.host in ("0.0.0.0", "::") else self.config.host
+            log.info("Voxtral Voice is at http://%s:%d (models load; /ready says when)", shown, self.config.port)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """A signal has come: tell everybody why, then close."""
         await self._app.state.door.drain()
@@ -54,7 +61,5 @@ def serve(config: Config) -> int:
             "anybody who reaches this machine can use it: VOXTRAL_API_KEY sets a key, --host 127.0.0.1 closes it"
         )
     runner = Server(create_app(config, ModelManager(config), key), config)
-    shown = "127.0.0.1" if server.host in ("0.0.0.0", "::") else server.host
-    log.info("Voxtral Voice is at http://%s:%d (models load in the background; /ready says when)", shown, server.port)
     runner.run()
     return 0 if runner.started else 1
