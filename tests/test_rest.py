@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import httpx
@@ -15,7 +15,7 @@ import soundfile
 from openai import AsyncOpenAI
 
 from realtime_server import Served, serving
-from voxtral_voice.types import SPEAK_HZ
+from voxtral_voice.types import SPEAK_HZ, Cancel, Pcm, Voice, VoiceError
 from voxtral_voice.voices import VOICES
 
 TEXT = "This is the first sentence. And here comes the second one, a little later."
@@ -127,3 +127,19 @@ async def test_without_models_speech_is_refused_and_the_lists_are_there(state: s
         assert refused.value.code == {"loading": "model_loading", "failed": "model_failed"}[state]
         assert int(refused.value.response.headers["retry-after"]) > 0
         assert (await client.models.list()).data
+
+
+async def test_what_fails_before_the_first_sound_has_a_status_and_a_reason() -> None:
+    def fails(clause: str, voice: Voice, cancel: Cancel) -> Iterator[Pcm]:
+        raise VoiceError("model_failed", "no phonemes for ja")
+        yield
+
+    def nothing(clause: str, voice: Voice, cancel: Cancel) -> Iterator[Pcm]:
+        yield from ()
+
+    cases = [(fails, 503, "model_failed"), (nothing, 400, "invalid_event")]
+    async with serving() as server, httpx.AsyncClient(base_url=server.url) as client:
+        for speak, status, code in cases:
+            server.script.synthesizer.speak = speak  # type: ignore[method-assign]
+            answer = await client.post("/v1/audio/speech", json={"input": "Hello."})
+            assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
