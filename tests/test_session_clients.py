@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from conversation import Conversation, converse, one_turn, statuses, texts
@@ -232,3 +233,62 @@ def test_detection_switched_off_in_mid_turn_keeps_what_was_said_for_the_commit()
     assert isinstance(part, AudioPart)
     assert len(part.pcm) == pytest.approx(2 * 16_000, abs=1_000)
     assert len(c.all(BufferCleared)) == 1  # what was said and not committed is gone, and the client knows
+
+
+def test_the_words_of_a_turn_whose_reply_was_cancelled_are_written_down() -> None:
+    def slow(script: Script) -> None:
+        script.understander.hear_s = 1.0
+
+    async def story(c: Conversation) -> None:
+        await c.say(1.0, 11)
+        await c.hush(0.6)
+        c.session.cancel()
+        await c.hush(4.0)
+
+    c = converse(story, prepare=slow)
+    assert statuses(c) == [("cancelled", "client_cancelled")]
+    assert texts(c)[0][1].startswith("word11")
+    assert len(c.all(Transcribed)) == 1
+
+
+def test_what_the_client_says_was_heard_stays_what_was_heard() -> None:
+    async def story(c: Conversation) -> None:
+        await c.say(1.0)
+        await c.hush(2.0)
+        c.session.truncate(c.all(ReplyBegun)[0].item_id, 0, 500)
+        await c.hush(0.2)
+        c.session.cancel()
+        await c.hush(0.2)
+
+    assert texts(converse(story))[-1] == ("assistant", "You said")
+
+
+def test_frames_of_half_a_second_have_no_holes() -> None:
+    async def story(c: Conversation) -> None:
+        for _ in range(6):
+            c.session.hear(np.full(8_000, 0.42, np.float32))
+            await c.wait(0.5)
+        await c.hush(5.0)
+
+    c = converse(story)
+    assert len(c.all(Committed)) == 1
+    assert c.all(UserStopped)[0].at_ms == pytest.approx(3000, abs=40)
+
+
+def test_a_reply_stands_behind_what_it_answers_though_the_user_spoke_meanwhile() -> None:
+    def slow(script: Script) -> None:
+        script.synthesizer.clause_s = 2.5
+
+    rules = SessionSettings.of(config.load(environ={})).rules
+    assert rules is not None
+
+    async def story(c: Conversation) -> None:
+        await c.say(0.5, 11)
+        await c.hush(0.5)
+        await c.say(0.5, 22)
+        await c.hush(16.0)
+
+    c = converse(story, prepare=slow, rules=replace(rules, interrupts=False))
+    assert statuses(c) == [("completed", "")] * 2
+    assert [role for role, _ in texts(c)] == ["user", "assistant"] * 2
+    assert texts(c)[3][1].startswith("You said word22")

@@ -201,7 +201,7 @@ def test_a_fixed_silence_is_obeyed_without_asking_anybody() -> None:
     (ended,) = listener.of(Ended)
     assert ended.at == (10 + 20) * WINDOW
     assert (rules.onset, rules.prefix) == (0.8, 1600)
-    assert rules.offset == pytest.approx(0.65)
+    assert rules.offset == pytest.approx(0.56)
 
 
 def test_the_client_may_end_or_forget_the_turn() -> None:

@@ -27,7 +27,7 @@ from voxtral_voice.outbox import Outbox
 from voxtral_voice.pipeline import Output
 from voxtral_voice.reply import Ended, Reply
 from voxtral_voice.settings import Overrides, SessionSettings
-from voxtral_voice.types import VoiceError
+from voxtral_voice.types import AudioPart, VoiceError
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ class Dialogue:
         self._last: Reply | None = None  # the reply before, whose end may still be playing
         self._owed = False  # a turn ended while a reply was playing that must not be interrupted
         self._unwinding: set[Reply] = set()
+        self._unwritten: list[Item] = []  # turns whose reply ended before their words were known
 
     # What the session asks.
 
@@ -67,6 +68,11 @@ class Dialogue:
 
     def busy(self, now: float) -> bool:
         return self._draft is not None or self._reply is not None or self.being_heard(now)
+
+    @property
+    def unheard(self) -> bool:
+        """A reply is certain and nothing of it has been sent yet."""
+        return self._reply is not None and self._reply.playout.sent_ms() == 0
 
     def being_heard(self, now: float) -> bool:
         """Sound of a reply is coming out of the client's loudspeaker, as far as can be told from here."""
@@ -125,6 +131,11 @@ class Dialogue:
         self._confirm(draft, now)
         return True
 
+    def take_unwritten(self) -> list[Item]:
+        """Turns that no reply will write down any more; each once."""
+        taken, self._unwritten = self._unwritten, []
+        return taken
+
     def transcribed(self, item_id: str, text: str) -> None:
         """The words of an item that no reply listened to."""
         self._mouth.transcribed(self.turn, item_id, text)
@@ -156,6 +167,7 @@ class Dialogue:
         tail = self._last if self._last is not None and self._last.playout.heard_until() > now else None
         if reply is not None:
             self._drop(reply)
+            self._leave_unwritten(reply)
             reply.marks.set("interrupted", now)
             self._mouth.fall_silent(reply, now, void=void)
             self._mouth.close(reply, "cancelled", reason)
@@ -168,14 +180,17 @@ class Dialogue:
         """The client's wish. Raises VoiceError when there is nothing to cancel."""
         if self._reply is None or response_id not in (None, self._reply.response_id):
             raise VoiceError("response_cancel_not_active", "no such response is in progress")
+        owed = self._owed
         self.interrupt("client_cancelled", now)
+        if owed:
+            self.respond(None, now)
 
     def truncate(self, item_id: str, content_index: int, audio_end_ms: int) -> None:
         """The client knows what was heard; that wins over our estimate. Raises VoiceError for an unknown item."""
         item = self.history.get(item_id)
         for reply in (self._reply, self._last):
             if reply is not None and reply.item_id == item.id and item.spoken:
-                audio_end_ms = min(audio_end_ms, reply.playout.sent_ms())
+                reply.truncated_ms = audio_end_ms = min(audio_end_ms, reply.playout.sent_ms())
                 heard = reply.playout.heard_text(audio_end_ms)
                 if heard != item.text:
                     self.retract()
@@ -230,6 +245,7 @@ class Dialogue:
         if reply.over:
             self._reply, self._last = None, reply
             self._mouth.finish(reply)
+            self._leave_unwritten(reply)
             if self._owed:
                 self._owed = False
                 self.respond(None, now)
@@ -262,9 +278,14 @@ class Dialogue:
     def _confirm(self, reply: Reply, now: float) -> None:
         reply.marks.set("turn_end", now)
         reply.confirm(self.turn, now)
+        reply.answers = self.history.items[-1].id if self.history.items else None
         self._reply = reply
         self._mouth.write_down(reply)
         self.emit(ReplyStarted(reply.turn, reply.response_id, reply.request.spoken, reply.metadata))
+
+    def _leave_unwritten(self, reply: Reply) -> None:
+        items = [item for item_id in reply.part_ids if (item := self.history.find(item_id))]
+        self._unwritten += [item for item in items if isinstance(item.part, AudioPart) and item.part.text is None]
 
     def _drop(self, reply: Reply) -> None:
         reply.cancel()

@@ -14,6 +14,8 @@ from voxtral_voice.types import HEAR_HZ, Pcm
 
 _TICK_S = 0.02
 _CLOCK_S = 1e-6  # timers may fire this much early
+_LONGEST_FRAME_S = 0.5
+_LATE = 1.5  # times its own length: the frame behind it that has not come by then is missing
 _SLACK_MS = 2_000  # kept beyond the longest turn: its last silence, and what arrives meanwhile
 
 
@@ -24,6 +26,7 @@ class Ear:
         self._stalled_s = config.stalled_ms / 1000
         longest_ms = config.max_turn_ms + config.prefix_ms + _SLACK_MS
         self.recording = Recording(longest_ms * HEAR_HZ // 1000)
+        self._patience_s = self._stalled_s
         self._last_frame_at = 0.0
         self._assumed_s = 0.0  # silence made up since the last frame
         self._tune(rules)
@@ -46,8 +49,10 @@ class Ear:
     def waiting(self) -> bool:
         return self.taker is not None and self.taker.waiting
 
-    def frame(self, now: float) -> None:
-        """The client has sent something: it is not stalled."""
+    def frame(self, now: float, seconds: float) -> None:
+        """The client has sent `seconds` of audio: it is not stalled."""
+        # Who sends half a second at a time is not stalled in between; who sends a whole question at once is answered.
+        self._patience_s = max(self._stalled_s, _LATE * min(seconds, _LONGEST_FRAME_S))
         self._last_frame_at, self._assumed_s = now, 0.0
 
     async def hear(self, pcm: Pcm, *, reply_heard: bool, assumed: bool = False) -> list[Signal]:
@@ -68,7 +73,7 @@ class Ear:
     def missing(self, now: float) -> Pcm:
         """The silence to assume by now because frames have stopped in the middle of something."""
         elapsed_s = now - self._last_frame_at + _CLOCK_S
-        if self.taker is None or not self.taker.waiting or elapsed_s < self._stalled_s:
+        if self.taker is None or not self.taker.waiting or elapsed_s < self._patience_s:
             return np.zeros(0, np.float32)
         samples = round((elapsed_s - self._assumed_s) * HEAR_HZ)
         self._assumed_s += samples / HEAR_HZ
@@ -78,7 +83,7 @@ class Ear:
         """When to ask `missing` again."""
         if self.taker is None or not self.taker.waiting:
             return None
-        return self._last_frame_at + max(self._stalled_s, self._assumed_s + _TICK_S)
+        return self._last_frame_at + max(self._patience_s, self._assumed_s + _TICK_S)
 
 
 def _probabilities(detector: SpeechDetector, windows: list[Pcm], state: object) -> tuple[list[float], object]:

@@ -81,19 +81,21 @@ class Floor:
             for signal in signals:
                 self.follow(signal, now)
             return
-        length_ms = (self._recording.end - self._last_end) * 1000 // HEAR_HZ
+        start = self._start if self._item_id else self._last_end
+        length_ms = (self._recording.end - start) * 1000 // HEAR_HZ
         if length_ms < _LEAST_COMMIT_MS:
             raise VoiceError(
                 "input_audio_buffer_commit_empty",
                 f"the buffer holds {length_ms} ms of audio; a turn needs at least {_LEAST_COMMIT_MS}",
             )
         if length_ms > self._config.turns.max_turn_ms:
-            self._last_end = self._recording.end
+            self._item_id, self._last_end = "", self._recording.end
             limit_s = self._config.turns.max_turn_ms / 1000
             raise VoiceError(
                 "turn_too_long", f"a turn of {length_ms / 1000:.0f} s is too long; at most {limit_s:.0f} s"
             )
-        self._item_id, self._start = self._item_id or new_id("item"), self._last_end
+        if not self._item_id:  # detection has not opened a turn
+            self._item_id, self._start = new_id("item"), self._last_end
         self._dialogue.open_turn()
         answer = taker is not None and self._dialogue.settings.create_response
         self._add(self._recording.end, answer=answer, speech_end_at=now, now=now)
@@ -114,6 +116,8 @@ class Floor:
         if taker is not None and taker.in_turn and settings.rules is None:
             end = self._recording.client_ms(self._recording.end)
             self._dialogue.emit(UserStopped(self._dialogue.turn, self._item_id, end))
+        elif taker is not None and settings.rules is None:  # the silence of hours is not the client's turn
+            self._last_end = max(self._last_end, self._recording.end - taker.rules.prefix)
         elif taker is None and settings.rules is not None and self._recording.end > self._last_end:
             self.clear()
         self._dialogue.configure(settings)
@@ -139,7 +143,7 @@ class Floor:
         assert rules is not None
         soon = self._decided_at is not None and onset - self._decided_at <= rules.join
         interrupts = interrupts and (self._dialogue.answering or self._dialogue.being_heard(now))
-        self._joins = soon and interrupts
+        self._joins = interrupts and (soon or self._dialogue.unheard)
         self._item_id = new_id("item")
         self._start = max(onset - rules.prefix, self._last_end)
         turn = self._dialogue.open_turn()
@@ -159,7 +163,7 @@ class Floor:
         item = self._item(end)
         self._item_id, self._joins, self._last_end = "", False, end
         if not self._dialogue.commit(item, answer=answer, speech_end_at=speech_end_at, now=now):
-            self._spawn(self._transcribe(item))
+            self._spawn(self.transcribe(item))
 
     def _item(self, end: int) -> Item:
         audio = AudioPart(self._recording.slice(self._start, end))
@@ -182,7 +186,7 @@ class Floor:
             for signal in self._ear.taker.verdict(probability, at):
                 self.follow(signal, asyncio.get_running_loop().time())
 
-    async def _transcribe(self, item: Item) -> Callable[[], None]:
+    async def transcribe(self, item: Item) -> Callable[[], None]:
         """The words of a turn that gets no answer yet: a later one rests on them."""
         words = await self._words(item)
         return partial(self._dialogue.transcribed, item.id, words) if words is not None else _nothing

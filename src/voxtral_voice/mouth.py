@@ -67,7 +67,7 @@ class Mouth:
     def fall_silent(self, reply: Reply, now: float, *, void: bool) -> None:
         """Nothing more of it is heard; history holds what was. `void`: the model is not to know of it."""
         if item := self._history.find(reply.item_id):
-            text = reply.playout.heard_text(reply.playout.played_ms(now)) if item.spoken else item.text
+            text = reply.playout.heard_text(reply.heard_ms(now)) if item.spoken else item.text
             self._history.replace(replace(item, part=TextPart(text), void=void))
         reply.playout.stop(now)
 
@@ -104,11 +104,14 @@ class Mouth:
         if not reply.begun and (text or spoken):
             reply.begun = True
             item = Item(reply.item_id, "assistant", TextPart(""), status="in_progress", spoken=spoken)
-            previous = self._history.add(item)
+            # Behind what it answers: the user may have said something else meanwhile.
+            after = reply.answers if reply.answers is not None and reply.answers in self._history else None
+            previous = self._history.add(item, after)
             self._emit(ReplyBegun(reply.turn, reply.response_id, reply.item_id, previous, spoken))
         if text:
             reply.text += text
-            self._history.set_text(reply.item_id, reply.text.strip())
+            if reply.truncated_ms is None:
+                self._history.set_text(reply.item_id, reply.text.strip())
             self._emit(ReplyText(reply.turn, reply.response_id, reply.item_id, text))
 
     def _emit(self, event: Event) -> None:

@@ -48,6 +48,10 @@ class Reply:
         self.item_id = new_id("item")
         self.playout = Playout(packet_ms=rules.packet_ms, lead_ms=lead_ms)
         self.marks = Marks()
+        self.answers: str | None = None
+        """The newest item when it became certain."""
+        self.truncated_ms: int | None = None
+        """How much of it the client says was heard."""
         self.certain = False
         self.begun = False  # its item is in the conversation
         self.text = ""  # words let out
@@ -107,6 +111,11 @@ class Reply:
         self.certain, self.turn = True, turn
         self.playout.start(now)
         self._changed.set()
+
+    def heard_ms(self, now: float) -> int:
+        """How much of it was heard: what the client says, else our estimate."""
+        played_ms = self.playout.played_ms(now)
+        return played_ms if self.truncated_ms is None else min(self.truncated_ms, played_ms)
 
     def heard(self) -> list[tuple[str, str]]:
         """(item id, transcript) of what has been recognised since the last call."""

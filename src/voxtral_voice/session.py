@@ -133,6 +133,8 @@ class Session:
                 command, event_id = await self._inbox.get()
                 await self._obey(command, event_id)
                 self._dialogue.play(self._loop.time())
+                for item in self._dialogue.take_unwritten():
+                    self._spawn(self._floor.transcribe(item))
                 self._set_timer()
         finally:
             self._metrics.sessions_active.dec()
@@ -182,7 +184,7 @@ class Session:
     async def _hear_frame(self, pcm: Pcm) -> None:
         self._waiting_samples -= len(pcm)
         self._heard.set()
-        self._ear.frame(self._loop.time())
+        self._ear.frame(self._loop.time(), len(pcm) / HEAR_HZ)
         await self._listen(pcm)
 
     async def _listen(self, pcm: Pcm, *, assumed: bool = False) -> None:

@@ -46,7 +46,7 @@ class TurnRules:
         rules = _rules(
             turns, vad, ((0.0, _samples(silence_ms)),), asks_endpoint=False, interrupts=interrupts, prefix_ms=prefix_ms
         )
-        return replace(rules, onset=threshold, offset=max(0.0, threshold - (vad.onset - vad.offset)))
+        return replace(rules, onset=threshold, offset=threshold * vad.offset / vad.onset)
 
 
 def _rules(

@@ -78,7 +78,7 @@ class ModelManager:
         except VoiceError as error:
             self._fail(error)
             raise
-        except (OSError, RuntimeError, ValueError, ImportError) as error:  # what libraries raise for a damaged model
+        except Exception as error:  # libraries raise errors of their own for a damaged model
             log.exception("loading failed")
             failure = VoiceError("model_failed", f"a model could not be loaded: {error}")
             self._fail(failure)

@@ -32,7 +32,7 @@ class _Format(_Part):
 
 class _ServerVad(_Part):
     type: Literal["server_vad"]
-    threshold: float = Field(default=0.5, ge=0, le=1)
+    threshold: float = Field(default=0.5, gt=0, le=1)
     prefix_padding_ms: int = Field(default=300, ge=0, le=10_000)
     silence_duration_ms: int = Field(default=500, ge=0, le=60_000)
     create_response: bool = True
