@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import partial
@@ -21,9 +22,13 @@ async def read_aloud(text: str, voice: Voice, engines: Engines, config: Config) 
         first_max_words=config.reply.clause_max_chars,
         max_chars=config.reply.clause_max_chars,
     )
-    chunker = Chunker(rules)
-    for clause in [*chunker.push(text), *chunker.finish()]:
+    for clause in await asyncio.to_thread(_clauses, text, rules):  # a long text takes a while to cut
         speak = partial(engines.synthesizer.speak, clause, voice)
         async with aclosing(engines.speak_worker.stream(speak, priority=_PRIORITY)) as parts:
             async for pcm in parts:
                 yield pcm
+
+
+def _clauses(text: str, rules: ChunkRules) -> list[str]:
+    chunker = Chunker(rules)
+    return [*chunker.push(text), *chunker.finish()]
