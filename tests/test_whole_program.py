@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import statistics
 from dataclasses import replace
 
 import jiwer
@@ -125,14 +124,10 @@ async def test_twenty_interruptions_of_the_real_voice_let_nothing_of_the_old_tur
     happened = [events.get_nowait() for _ in range(events.qsize())]
     cancelled = [(at, e) for at, e in happened if isinstance(e, ReplyDone) and e.status == "cancelled"]
     assert len(cancelled) >= 10, "the story interrupts too rarely to prove anything"
-    last_bytes = []
     for at, done in cancelled:
         started = max(when for when, e in happened if isinstance(e, UserStarted) and when <= at + 0.001)
         sound = [when for when, e in happened if isinstance(e, ReplyAudio) and e.response_id == done.response_id]
-        late = [when for when in sound if when > started]
-        assert not late
-        last_bytes.append(max([0.0, *(when - started for when in late)]))
-    assert statistics.median(last_bytes) <= 0.02
+        assert [when for when in sound if when > started] == []
 
 
 async def test_five_people_at_once_are_each_answered_on_their_own_words(program: Program) -> None:

@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"voxtral-voice {__version__}")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", metavar="FILE", help="settings that override config.yaml (else VOXTRAL_CONFIG)")
-    common.add_argument("--profile", choices=["auto", "gpu", "cpu"], help="default: what this machine has")
+    common.add_argument("--profile", choices=["auto", "gpu", "cpu"], help="which engines (this version: cpu)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", parents=[common], help="run the server")

@@ -116,10 +116,6 @@ class Session:
         """Stop the reply."""
         self._post(lambda: self._dialogue.cancel(response_id, self._loop.time()), event_id)
 
-    def then(self, event: Event) -> None:
-        """Put an event of the caller's in line behind the effects of everything asked before."""
-        self._post(lambda: self._dialogue.emit(event))
-
     def close(self) -> None:
         """End the conversation; `run` returns once everything has stopped."""
         self._closing = True

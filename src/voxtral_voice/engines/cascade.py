@@ -9,11 +9,9 @@ from typing import Literal, Protocol
 
 from voxtral_voice.engines.template import Template, script_language
 from voxtral_voice.types import AudioPart, Cancel, Delta, Finished, Heard, Message, Pcm, ReplySettings, TextPart
+from voxtral_voice.voices import SPOKEN_LANGUAGES
 
 log = logging.getLogger(__name__)
-
-SPOKEN = frozenset({"en", "es", "fr", "hi", "it", "ja", "pt", "zh"})
-"""Languages that Kokoro has voices for."""
 
 
 class Listener(Protocol):
@@ -105,7 +103,7 @@ class Cascade:
         if language in self._template.languages:
             self._explain(language, "is answered by the template")
             return self._template, settings
-        if language not in SPOKEN and self._without_voice == "text":
+        if language not in SPOKEN_LANGUAGES and self._without_voice == "text":
             return self._replier, settings
         self._explain(language, "is answered in English")
         return self._replier, replace(settings, instructions=f"{settings.instructions} Answer in English.".strip())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -124,7 +123,7 @@ class ModelManager:
                 self.states[name] = ModelState("failed", state.progress, error.message)
 
 
-def choose_profile(config: Config, has_gpu: Callable[[], bool] | None = None) -> str:
+def choose_profile(config: Config) -> str:
     """The profile for this machine. Raises VoiceError where the one asked for cannot run."""
     if config.engines.profile == "gpu":
         raise VoiceError("model_failed", "engines.profile gpu: this version has no GPU engines; use cpu or auto")
