@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from contextlib import aclosing, contextmanager
 import pytest
 
 from voxtral_voice.engines.bridge import Worker
-from voxtral_voice.types import Cancel, VoiceError
+from voxtral_voice.types import Cancel, Step, VoiceError
 
 
 @contextmanager
@@ -193,3 +194,92 @@ async def test_closing_ends_streams_that_are_still_open() -> None:
     assert len(left) <= 3
     made.join(5)
     made.close()
+
+
+async def test_what_waits_too_long_gets_a_step_though_others_matter_more() -> None:
+    stop, stepped = threading.Event(), threading.Event()
+
+    def replies(cancel: Cancel) -> Iterator[int]:
+        while not stop.is_set():
+            time.sleep(0.005)
+            yield 1
+
+    def unhurried(cancel: Cancel) -> Iterator[int]:
+        stepped.set()
+        yield 1
+
+    async def consume(make: Callable[[Cancel], Iterator[int]], priority: int) -> None:
+        async with aclosing(made.stream(make, priority=priority)) as items:
+            async for _ in items:
+                pass
+
+    made = Worker("test", patience_s=0.2)
+    tasks = [asyncio.create_task(consume(replies, 0)), asyncio.create_task(consume(replies, 0))]
+    tasks.append(asyncio.create_task(consume(unhurried, 2)))
+    await asyncio.sleep(0.05)
+    assert not stepped.is_set()
+    assert await asyncio.to_thread(stepped.wait, 2)
+    stop.set()
+    await asyncio.gather(*tasks)
+    made.close()
+    made.join(5)
+
+
+async def test_work_that_brings_nothing_yet_lets_others_step_in_between() -> None:
+    log, gate = list[str](), threading.Event()
+
+    def hears(name: str) -> Callable[[Cancel], Iterator[str | Step]]:
+        def steps(cancel: Cancel) -> Iterator[str | Step]:
+            gate.wait(5)
+            for _ in range(3):
+                log.append(name)
+                yield Step()
+            yield name
+
+        return steps
+
+    async def words(name: str) -> list[str]:
+        async with aclosing(made.stream(hears(name))) as items:
+            return [item async for item in items]
+
+    with worker() as made:
+        tasks = [asyncio.create_task(words(name)) for name in ("a", "b")]
+        await asyncio.sleep(0.05)
+        gate.set()
+        assert await asyncio.gather(*tasks) == [["a"], ["b"]]
+    assert "".join(log) == "ababab"
+
+
+async def test_a_closed_worker_says_so_at_once() -> None:
+    with worker() as made:
+        pass
+    async with asyncio.timeout(1):
+        with pytest.raises(VoiceError, match="have been closed"):
+            await made.call(lambda: 7)
+        with pytest.raises(VoiceError, match="have been closed"):
+            await collect(made, Steps().make("a", 1))
+
+
+async def test_a_call_that_was_waiting_when_the_worker_closed_says_so_too() -> None:
+    steps = Steps()
+    with worker() as made:
+        first = asyncio.create_task(collect(made, steps.make("-", 1, waits=True)))
+        second = asyncio.create_task(made.call(lambda: 7))
+        await asyncio.sleep(0.05)
+        made.close()
+        steps.gate.set()
+        async with asyncio.timeout(2):
+            with pytest.raises(VoiceError, match="have been closed"):
+                await second
+        await first
+
+
+async def test_the_log_of_an_engine_says_whose_work_it_is() -> None:
+    whose = contextvars.ContextVar("whose", default="nobody's")
+
+    async def ask(name: str) -> str:
+        whose.set(name)
+        return await made.call(whose.get)
+
+    with worker() as made:
+        assert await asyncio.gather(*(asyncio.create_task(ask(name)) for name in ("a", "b"))) == ["a", "b"]

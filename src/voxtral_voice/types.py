@@ -105,14 +105,21 @@ class ReplySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """A piece of work is done and brought nothing yet. Whoever shares the engine gets a turn; no consumer sees it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Heard:
-    """The transcript of one audio part of the last message."""
+    """The transcript of one audio part."""
 
     text: str
     part: int = 0
-    """Index into the last message's parts."""
+    """Index into the message's parts."""
     language: str = ""
     """ISO 639-1 code as recognised, empty when unknown."""
+    message: int = -1
+    """Index into the messages; the last one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,21 @@ stops at its next step, and sessions that share a model advance evenly instead o
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 import queue
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from voxtral_voice.types import Cancel
+from voxtral_voice.types import Cancel, Step, VoiceError
 
 T = TypeVar("T")
+
+_PATIENCE_S = 2.0  # half an answer's time: what waits longer for its step takes its turn among what matters more
 
 
 class _End:
@@ -29,13 +33,15 @@ _END = _End()
 
 @dataclass(eq=False)
 class _Job(Generic[T]):
-    make: Callable[[Cancel], Iterator[T]]
+    make: Callable[[Cancel], Iterator[T | Step]]
     priority: int
     ahead: int
     loop: asyncio.AbstractEventLoop
     cancel: Cancel = field(default_factory=Cancel)
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)  # the log says whose work it is
     results: asyncio.Queue[T | BaseException | _End] = field(default_factory=asyncio.Queue)
-    iterator: Iterator[T] | None = None
+    iterator: Iterator[T | Step] | None = None
+    stepped_at: float = field(default_factory=time.monotonic)  # or handed over
     produced: int = 0  # written by the thread
     consumed: int = 0  # written on the event loop
 
@@ -43,14 +49,27 @@ class _Job(Generic[T]):
     def runnable(self) -> bool:
         return self.cancel.is_set() or self.produced - self.consumed < self.ahead
 
+    def rank(self, now: float, patience_s: float) -> int:
+        """Lower goes first. What is cancelled only has to let go, at once."""
+        if self.cancel.is_set():
+            return -1
+        return 0 if now - self.stepped_at >= patience_s * self.priority else self.priority
+
 
 class Worker:
-    """One thread with many iterators: the lowest `priority` first, equals in turn."""
+    """One thread with many iterators: the lowest `priority` first, equals in turn.
 
-    def __init__(self, name: str, *, nice: int = 0) -> None:
+    What has waited `patience_s` times its priority for a step gets one among those of priority 0, so that under load
+    the unhurried is slow and not forgotten.
+    """
+
+    def __init__(self, name: str, *, nice: int = 0, patience_s: float = _PATIENCE_S) -> None:
         """`nice`: how far this thread, and pools started from it, stand back behind the event loop (Linux)."""
         self.name = name
         self._nice = nice
+        self._patience_s = patience_s
+        self._closed = False
+        self._closing = threading.Lock()  # nothing is handed over behind the end
         self._jobs: set[_Job[Any]] = set()  # handed over and not ended yet; the event loop's view
         self._inbox: queue.SimpleQueue[_Job[Any] | _End | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=f"voice-{name}", daemon=True)
@@ -62,24 +81,29 @@ class Worker:
         return any(job.results.qsize() < job.ahead or job.cancel.is_set() for job in self._jobs)
 
     async def call(self, function: Callable[..., T], *arguments: object) -> T:
-        """Run one blocking call in the thread and return its result."""
+        """Run one blocking call in the thread and return its result. Raises VoiceError("model_failed") once closed."""
 
         def once(_: Cancel) -> Iterator[T]:
             yield function(*arguments)
 
         async with aclosing(self.stream(once)) as results:
-            return await anext(results)
+            async for result in results:
+                return result
+        raise self._is_closed()
 
     async def stream(
-        self, make: Callable[[Cancel], Iterator[T]], *, priority: int = 0, ahead: int = 8
+        self, make: Callable[[Cancel], Iterator[T | Step]], *, priority: int = 0, ahead: int = 8
     ) -> AsyncGenerator[T, None]:
-        """Iterate `make(cancel)` in the thread, at most `ahead` items before the consumer.
+        """Iterate `make(cancel)` in the thread, at most `ahead` items before the consumer, who sees no `Step`.
 
-        Leaving the loop (use `aclosing`) sets the cancel flag at once.
+        Leaving the loop (use `aclosing`) sets the cancel flag at once. Raises VoiceError("model_failed") once closed.
         """
         job: _Job[T] = _Job(make, priority, ahead, asyncio.get_running_loop())
-        self._jobs.add(job)
-        self._inbox.put(job)
+        with self._closing:
+            if self._closed:
+                raise self._is_closed()
+            self._jobs.add(job)
+            self._inbox.put(job)
         try:
             while True:
                 item = await job.results.get()
@@ -96,7 +120,12 @@ class Worker:
 
     def close(self) -> None:
         """Stop the thread after its current step; streams still open end."""
-        self._inbox.put(None)
+        with self._closing:
+            self._closed = True
+            self._inbox.put(None)
+
+    def _is_closed(self) -> VoiceError:
+        return VoiceError("model_failed", f"the engines of {self.name!r} have been closed")
 
     def join(self, timeout_s: float | None = None) -> None:
         self._thread.join(timeout_s)
@@ -106,7 +135,9 @@ class Worker:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)
         active: list[_Job[Any]] = []
         while self._collect(active):
-            job = min((job for job in active if job.runnable), key=lambda job: job.priority, default=None)
+            now = time.monotonic()
+            runnable = (job for job in active if job.runnable)
+            job = min(runnable, key=lambda job: job.rank(now, self._patience_s), default=None)
             if job is None:
                 continue
             active.remove(job)
@@ -137,14 +168,17 @@ class Worker:
                 self._finish(job, _END)
                 return False
             if job.iterator is None:
-                job.iterator = job.make(job.cancel)
-            item = next(job.iterator)
+                job.iterator = job.context.run(job.make, job.cancel)
+            item = job.context.run(next, job.iterator)
         except StopIteration:
             self._finish(job, _END)
             return False
         except BaseException as error:  # handed to the consumer, which raises it in its own task
             self._finish(job, error)
             return False
+        job.stepped_at = time.monotonic()
+        if isinstance(item, Step):
+            return True
         job.produced += 1
         return self._post(job, job.results.put_nowait, item)
 
