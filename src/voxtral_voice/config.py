@@ -19,10 +19,14 @@ _PACKAGE = Path(__file__).parent
 DEFAULTS = next(path for path in (_PACKAGE / "config.yaml", _PACKAGE.parents[1] / "config.yaml") if path.is_file())
 
 # Read elsewhere or by other programs: not a section's key.
-_FLAT = frozenset({"CONFIG", "PROFILE", "API_KEY", "MODELS_DIR", "TEST_AUDIO"})
+_FLAT = frozenset({"CONFIG", "PROFILE", "API_KEY", "MODELS_DIR", "TEST_AUDIO", "WORKSPACE"})
+# What RunPod and others like it set.
+_PLATFORM = {"PORT": "server.port", "PORT_HEALTH": "server.health_port", "HEALTH_CHECK_PATH": "server.health_path"}
 
 Milliseconds = Annotated[int, Field(ge=0, le=600_000)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+ModelChoice = Annotated[str, Field(min_length=1)] | None
+"""A local folder, or the id of a repository on the hub; None: the store's own sources."""
 
 
 class ConfigError(Exception):
@@ -36,6 +40,10 @@ class _Section(BaseModel):
 class Server(_Section):
     host: str
     port: int = Field(ge=0, le=65535)
+    health_port: Annotated[int, Field(ge=1, le=65535)] | None
+    health_path: str = Field(pattern=r"^/[A-Za-z0-9._/-]*$")
+    origins: tuple[Annotated[str, Field(pattern=r"^(https?://[^/\s]+|null)$")], ...]
+    trusted_proxies: str
     message_bytes: int = Field(ge=4096, le=64 << 20)
     ping_interval_s: float = Field(gt=0, le=90)
     ping_timeout_s: float = Field(gt=0, le=90)
@@ -44,6 +52,10 @@ class Server(_Section):
 
 class Limits(_Section):
     sessions: int = Field(ge=1, le=10_000)
+    session_s: float = Field(gt=0)
+    idle_s: float = Field(gt=0)
+    ingest_rate: float = Field(ge=1)
+    ingest_burst_s: float = Field(gt=0)
     outbox_bytes: int = Field(ge=65_536)
     speech_input_chars: int = Field(ge=1, le=1_000_000)
 
@@ -51,13 +63,15 @@ class Limits(_Section):
 class Models(_Section):
     directory: Path | None
     hub_timeout_s: float = Field(gt=0, le=120)
-    silero: Path | None
-    smart_turn: Path | None
-    whisper_english: Path | None
-    whisper_multilingual: Path | None
-    smollm2: Path | None
-    kokoro_onnx: Path | None
-    kokoro_voices: Path | None
+    silero: ModelChoice
+    smart_turn: ModelChoice
+    whisper_english: ModelChoice
+    whisper_multilingual: ModelChoice
+    smollm2: ModelChoice
+    voxtral: ModelChoice
+    kokoro: ModelChoice
+    kokoro_onnx: ModelChoice
+    kokoro_voices: ModelChoice
 
     @property
     def root(self) -> Path:
@@ -69,12 +83,21 @@ class Models(_Section):
 
 class EngineChoice(_Section):
     profile: Literal["auto", "gpu", "cpu"]
-    understander: Literal["auto", "cascade"]
+    understander: Literal["auto", "voxtral", "cascade"]
     reply: Literal["smollm2", "template"]
-    synthesizer: Literal["auto", "kokoro-onnx"]
+    synthesizer: Literal["auto", "kokoro", "kokoro-onnx"]
+    weights: Literal["auto", "bf16", "int8"]
+    slots: int = Field(ge=0, le=64)
+    context_tokens: int = Field(ge=0, le=32_768)
     threads: int = Field(ge=0, le=256)
     endpoint_threads: int = Field(ge=1, le=64)
     niceness: int = Field(ge=0, le=19)
+
+    @model_validator(mode="after")
+    def _room_for_a_turn(self) -> EngineChoice:
+        if 0 < self.context_tokens < 1024:
+            raise ValueError("context_tokens below 1024 hold no spoken turn and its answer; 0 takes what fits")
+        return self
 
 
 class VoiceChoice(_Section):
@@ -147,6 +170,7 @@ class Reply(_Section):
     top_p: float = Field(gt=0, le=1)
     max_tokens: int = Field(ge=1, le=4096)
     context_tokens: int = Field(ge=256, le=8192)
+    audio_turns: int = Field(ge=1, le=5)
     first_clause_words: int = Field(ge=1, le=50)
     first_clause_max_words: int = Field(ge=2, le=50)
     clause_max_chars: int = Field(ge=20, le=2000)
@@ -214,8 +238,9 @@ def _from_environment(environ: Mapping[str, str]) -> list[tuple[str, str, str]]:
         if "__" not in rest:
             raise ConfigError(f"{name}: unknown variable; settings are {PREFIX}<SECTION>__<KEY>")
         found.append((".".join(rest.lower().split("__")), text, name))
-    if port := environ.get("PORT"):  # the platform's choice wins over ours
-        found.append(("server.port", port, "PORT"))
+    for name, key in _PLATFORM.items():  # the platform's choice wins over ours
+        if text := environ.get(name):
+            found.append((key, text, name))
     return found
 
 

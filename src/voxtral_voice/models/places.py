@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from voxtral_voice.models import checkpoint
 from voxtral_voice.models.catalog import Hub, Model
 from voxtral_voice.models.hub_cache import cache_folders, cached_snapshots
 
@@ -34,7 +35,8 @@ class Place:
 def look(model: Model, *, baked: Path, root: Path, runpod_cache: Path, environ: Mapping[str, str]) -> Iterator[Place]:
     """Every place in order, cheaply: existence and sizes, no hashes."""
     for origin, parent in (("image", baked), ("store", root)):
-        yield Place(origin, parent / model.name, missing(model, parent / model.name, pinned=True))
+        folder = parent / (model.folder or model.name)
+        yield Place(origin, folder, missing(model, folder, pinned=True))
     for origin, caches in (("RunPod cache", (runpod_cache,)), ("Hugging Face cache", cache_folders(environ))):
         for cache in caches:
             for source in model.sources:
@@ -70,7 +72,7 @@ def _missing(model: Model, folder: Path, pinned: bool) -> str:
     for name in written:
         if not (folder / name).is_file():
             return f"lacks {name}"
-    return ""
+    return checkpoint.missing(folder) if model.checkpoint else ""
 
 
 def write_manifest(folder: Path, source: str) -> None:

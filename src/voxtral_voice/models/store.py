@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 
 BAKED = Path("/opt/voxtral-voice/models")
 """Where the Dockerfile puts models, one folder each."""
+
+_REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 Progress = Callable[[str, int, int], None]
 """(model, bytes there, bytes in all) of the download under way; called from the thread that fetches."""
@@ -166,7 +169,7 @@ class Store:
         return path
 
     def _put_in_place(self, model: Model, staging: Path) -> Path:
-        path = self.root / model.name
+        path = self.root / (model.folder or model.name)
         if path.exists():
             if not places.missing(model, path, pinned=True):
                 return path
@@ -216,14 +219,28 @@ class Store:
 
 
 def from_config(config: Config, progress: Progress | None = None) -> Store:
-    """The store that the settings describe."""
+    """The store that the settings describe: each model may be a local folder or another repository on the hub."""
     models = config.models
+    overrides: dict[str, Path | None] = {}
+    repos: dict[str, Model] = {}
+    for name, model in MODELS.items():
+        chosen = getattr(models, name)
+        if chosen and model.repo and is_repo(chosen):
+            repos[name] = model.of_repo(chosen) if chosen != model.repo else model
+        elif chosen:
+            overrides[name] = Path(chosen)
     return Store(
         models.root,
         hub_timeout_s=models.hub_timeout_s,
-        overrides={name: getattr(models, name) for name in MODELS},
+        overrides=overrides,
         progress=progress,
+        catalog={**MODELS, **repos} if repos else MODELS,
     )
+
+
+def is_repo(chosen: str) -> bool:
+    """Whether a setting such as `models.voxtral` is the id of a repository rather than a folder."""
+    return bool(_REPO.fullmatch(chosen)) and not Path(chosen).expanduser().exists()
 
 
 def _check(model: Model, folder: Path, *, pinned: bool) -> None:
