@@ -1,4 +1,4 @@
-"""What every build of Kokoro-82M v1.0 shares: its alphabet, its input limit, and how its sound is cut.
+"""Kokoro-82M v1.0 as every build of it speaks: its alphabet, its input limit, its voices, and how its sound is cut.
 
 The vocabulary is that of https://huggingface.co/hexgrad/Kokoro-82M/blob/main/config.json (Apache-2.0).
 """
@@ -6,11 +6,16 @@ The vocabulary is that of https://huggingface.co/hexgrad/Kokoro-82M/blob/main/co
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from voxtral_voice.config import VoiceChoice
-from voxtral_voice.types import SPEAK_HZ, Pcm
+from voxtral_voice.engines.phonemes import Phonemizer
+from voxtral_voice.types import SPEAK_HZ, Cancel, Pcm, Voice, VoiceError
+from voxtral_voice.voices import VOICES, resolve, voice_for
 
 STYLE_ROWS = 510
 """Rows of a voice: one style of 256 numbers for each count of phonemes."""
@@ -55,6 +60,81 @@ _SILENT = frozenset(';:,.!?—…"()“” ˈˌː\u0303→↗↘↓')
 # Where a long clause is cut, best first: after a sentence, after a comma and the like, between words.
 _CUTS = (re.compile(r"[.!?…]+[\")”]* "), re.compile(r"[,;:—]+[\")”]* "), re.compile(r" "))
 _EDGE_MS = 4  # too short to be heard as a fade, long enough for no click
+
+
+class Build(Protocol):
+    """The network in one of its forms."""
+
+    def synthesize(self, part: str, style: Pcm, speed: float, cancel: Cancel) -> Pcm | None:
+        """`part`: 1 to 510 phonemes of the vocabulary; `style`: shape [1, 256], the voice's for that many phonemes.
+
+        Returns shape [samples], 24 kHz; None when cancelled. The same arguments give the same samples.
+        """
+
+
+class Kokoro:
+    """One build, its voices and its phonemizers, for every session (`engines.protocols.Synthesizer`)."""
+
+    sample_rate_hz = SPEAK_HZ
+
+    def __init__(self, build: Build, voices: Path, choice: VoiceChoice | None = None) -> None:
+        """Speaks one word, so that everything is warm on return.
+
+        `voices` holds NAME.bin for the 54 voices, each float32 [510, 1, 256]. `choice`: the `voice` section of the
+        settings, None for the one in force. Raises VoiceError("unknown_voice") for a default voice that does not
+        exist, VoiceError("model_failed") when phonemes cannot be had, and numpy's errors for a damaged voice.
+        """
+        if choice is None:
+            from voxtral_voice import config
+
+            choice = config.load().voice
+        self._build = build
+        self._choice = choice
+        self._voices = voices
+        self._styles: dict[str, Pcm] = {}
+        self._hindi_name = resolve(choice.hindi_name)
+        default = VOICES[resolve(choice.name)]
+        self._phonemizer = Phonemizer((default.language, "en-us", "hi"))
+        for _ in self.speak("Hello.", Voice(default.name), Cancel()):
+            pass
+
+    def speak(self, clause: str, voice: Voice, cancel: Cancel) -> Iterator[Pcm]:
+        """Yields one piece of sound for each part of at most `max_phonemes`, shape [samples], 24 kHz, trimmed.
+
+        `voice.name`: one of VOICES or an OpenAI name; a clause in another script than the voice's is read as
+        `voices.voice_for` says. Yields nothing for a clause without words. A set `cancel` also stops a part under way.
+        Raises VoiceError: "unknown_voice", "invalid_event" for a speed outside 0.5 to 2.0, "model_failed" when
+        phonemes cannot be had.
+        """
+        asked = resolve(voice.name)
+        if not 0.5 <= voice.speed <= 2.0:
+            raise VoiceError("invalid_event", f"speed is 0.5 to 2.0, not {voice.speed:g}", param="speed")
+        phonemes = self._phonemizer.phonemes(clause, asked)
+        style = self._style(voice_for(clause, asked, self._hindi_name))
+        for part in parts(phonemes, self._choice.max_phonemes):
+            if cancel.is_set():
+                return
+            pcm = self._build.synthesize(part, style[len(part) - 1], voice.speed, cancel)
+            if pcm is None:
+                return
+            pcm = trimmed(pcm, self._choice)
+            if len(pcm):
+                yield pcm
+
+    def close(self) -> None:
+        """End the phonemizers' processes; they also end with this process."""
+        self._phonemizer.close()
+
+    def _style(self, name: str) -> Pcm:
+        """Shape [510, 1, 256]."""
+        if name not in self._styles:
+            self._styles[name] = styles(self._voices, name)
+        return self._styles[name]
+
+
+def styles(voices: Path, name: str) -> Pcm:
+    """The voice `name` of the folder `voices`, shape [510, 1, 256]. Raises OSError, or ValueError for a short file."""
+    return np.fromfile(voices / f"{name}.bin", np.float32).reshape(STYLE_ROWS, 1, STYLE_SIZE)
 
 
 def parts(phonemes: str, max_phonemes: int) -> list[str]:
