@@ -17,6 +17,7 @@ from voxtral_voice.types import (
     Message,
     Pcm,
     ReplySettings,
+    Step,
     TextPart,
 )
 
@@ -26,7 +27,7 @@ SETTINGS = ReplySettings("Be kind.")
 
 
 class ScriptedListener:
-    """Says, for a sound of n samples, what the script has for n."""
+    """Says, for a sound of n samples, what the script has for n, in stretches where it is divided by slashes."""
 
     languages = frozenset({"en", "hi", "de", "es"})
 
@@ -34,12 +35,13 @@ class ScriptedListener:
         self._script = script
         self.asked: list[tuple[int, str]] = []
 
-    def transcribe(self, pcm: Pcm, language: str) -> tuple[str, str]:
+    def stretches(self, pcm: Pcm, language: str) -> Iterator[tuple[str, str] | Step]:
         self.asked.append((len(pcm), language))
-        return self._script.get(len(pcm), ("", ""))
-
-    def stretches(self, pcm: Pcm, language: str) -> Iterator[tuple[str, str]]:
-        yield from self._script.values()
+        text, heard = self._script.get(len(pcm), ("", ""))
+        for index, stretch in enumerate(text.split("/")):
+            if index:
+                yield Step()
+            yield stretch, heard
 
 
 class RecordingReplier:
@@ -84,11 +86,20 @@ def test_it_hears_each_part_without_text_then_answers_all_of_it() -> None:
     assert listener.asked == [(10, "auto"), (30, "auto")]
 
 
-def test_earlier_sounds_are_not_heard_again() -> None:
-    earlier = Message("user", (sound(10), TextPart("hello")))
-    found, replier, listener = run({20: ("and you?", "en")}, earlier, Message("user", (sound(20),)))
-    assert listener.asked == [(20, "auto")]
-    assert [message.text for message in replier.messages] == ["hello", "and you?"]
+def test_earlier_sounds_are_heard_once() -> None:
+    earlier = Message("user", (sound(10), sound(30, "hello")))
+    script = {10: ("Ada", "de"), 20: ("and you?", "en")}
+    found, replier, listener = run(script, earlier, Message("user", (sound(20),)))
+    assert found[:2] == [Heard("Ada", 0, "de", -2), Heard("and you?", 0, "en", -1)]
+    assert listener.asked == [(10, "auto"), (20, "auto")]
+    assert [message.text for message in replier.messages] == ["Ada hello", "and you?"]
+    assert replier.settings.language == "en"  # of what is answered
+
+
+def test_others_may_use_the_engine_between_two_stretches_of_a_long_speech() -> None:
+    found, replier, _ = run({10: ("one/two//three", "en")}, Message("user", (sound(10),)))
+    assert found[:4] == [Step(), Step(), Step(), Heard("one two three", 0, "en")]
+    assert replier.messages[-1].text == "one two three"
 
 
 def test_nothing_heard_is_not_answered() -> None:
@@ -156,14 +167,27 @@ def test_a_cancel_reaches_the_replier() -> None:
 
 
 def test_transcription_comes_in_stretches_without_the_empty_ones() -> None:
-    cascade = Cascade(ScriptedListener({1: ("one", "en"), 2: ("", "en"), 3: ("two", "en")}), Template())
+    cascade = Cascade(ScriptedListener({9: ("one//two", "en")}), Template())
     assert list(cascade.transcribe(np.zeros(9, np.float32), "en", Cancel())) == [
         Heard("one", 0, "en"),
+        Step(),
+        Step(),
         Heard("two", 0, "en"),
     ]
     cancel = Cancel()
+    found = cascade.transcribe(np.zeros(9, np.float32), "en", cancel)
+    assert next(found) == Heard("one", 0, "en")
     cancel.set()
-    assert len(list(cascade.transcribe(np.zeros(9, np.float32), "en", cancel))) <= 1
+    assert list(found) == []
+
+
+def test_a_cancel_between_two_stretches_ends_the_hearing() -> None:
+    cancel = Cancel()
+    cascade = Cascade(ScriptedListener({10: ("one/two", "en")}), RecordingReplier())
+    found = cascade.reply((Message("user", (sound(10),)),), SETTINGS, cancel)
+    assert next(found) == Step()
+    cancel.set()
+    assert list(found) == [Finished("cancelled")]
 
 
 @pytest.mark.models

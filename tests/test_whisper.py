@@ -4,17 +4,16 @@ import numpy as np
 import pytest
 
 from model_fixtures import Recording, model_folder, noise, recordings, speech, tone
+from voxtral_voice.engines.stretches import is_blank, stretches
 from voxtral_voice.engines.whisper import (
     Hearing,
     Whisper,
     context_for,
     has_looped,
-    is_blank,
     is_nothing,
-    pieces,
     unlooped,
 )
-from voxtral_voice.types import HEAR_HZ, Pcm
+from voxtral_voice.types import HEAR_HZ, Pcm, Step
 
 __all__ = ["speech"]
 
@@ -27,12 +26,12 @@ def test_the_smallest_context_that_leaves_room_after_the_words() -> None:
 def test_long_audio_is_cut_where_it_is_quiet_and_nothing_is_lost() -> None:
     pcm = noise(70.0, 0.1)
     pcm[int(24.0 * HEAR_HZ) : int(24.4 * HEAR_HZ)] = 0.0
-    found = pieces(pcm)
+    found = stretches(pcm)
     assert 24.0 < len(found[0]) / HEAR_HZ < 24.4
     assert all(len(piece) <= 28 * HEAR_HZ for piece in found)
     np.testing.assert_array_equal(np.concatenate(found), pcm)
-    assert len(pieces(pcm[: 28 * HEAR_HZ])) == 1
-    assert len(pieces(pcm[:0])) == 1
+    assert len(stretches(pcm[: 28 * HEAR_HZ])) == 1
+    assert len(stretches(pcm[:0])) == 1
 
 
 @pytest.mark.parametrize(
@@ -114,9 +113,12 @@ def test_long_audio_comes_in_stretches(hearing: Hearing, speech: Recording) -> N
     times = int(35 * HEAR_HZ / (len(speech.pcm) + len(pause))) + 1
     pcm = np.concatenate([part for _ in range(times) for part in (speech.pcm, pause)])
     found = list(hearing.stretches(pcm, "en"))
-    assert len(found) == 2
-    assert " ".join(text for text, _ in found) == hearing.transcribe(pcm, "en")[0]
-    assert "bridge" in found[1][0].lower()
+    first, between, second = found
+    assert between == Step()
+    assert isinstance(first, tuple)
+    assert isinstance(second, tuple)
+    assert f"{first[0]} {second[0]}" == hearing.transcribe(pcm, "en")[0]
+    assert "bridge" in second[0].lower()
 
 
 @pytest.mark.models

@@ -9,7 +9,7 @@ the caller cancels both, and through the bridge the engines. Whatever comes out 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -71,7 +71,7 @@ async def _write(
     request: Request, engines: Engines, rules: ChunkRules, emit: Emit, clauses: asyncio.Queue[str | None]
 ) -> None:
     chunker, spoken, finished = Chunker(rules), request.spoken, Finished()
-    stream = engines.understand_worker.stream(
+    stream: AsyncGenerator[Delta | Heard | Finished, None] = engines.understand_worker.stream(
         lambda cancel: engines.understander.reply(request.messages, request.settings, cancel)
     )
     async with aclosing(stream) as outputs:

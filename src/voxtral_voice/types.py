@@ -119,7 +119,7 @@ class Heard:
     language: str = ""
     """ISO 639-1 code as recognised, empty when unknown."""
     message: int = -1
-    """Index into the messages; the last one."""
+    """Index into the messages, counted from the end: -1 is the last one."""
 
 
 @dataclass(frozen=True, slots=True)

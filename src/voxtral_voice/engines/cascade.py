@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import Literal, Protocol
 
 from voxtral_voice.engines.template import Template, script_language
-from voxtral_voice.types import AudioPart, Cancel, Delta, Finished, Heard, Message, Pcm, ReplySettings, TextPart
+from voxtral_voice.types import AudioPart, Cancel, Delta, Finished, Heard, Message, Pcm, ReplySettings, Step, TextPart
 from voxtral_voice.voices import SPOKEN_LANGUAGES
 
 log = logging.getLogger(__name__)
@@ -19,11 +19,9 @@ class Listener(Protocol):
 
     languages: frozenset[str]
 
-    def transcribe(self, pcm: Pcm, language: str) -> tuple[str, str]:
-        """`pcm`: shape [samples], 16 kHz. Returns the words, "" for nothing said, and their language."""
-
-    def stretches(self, pcm: Pcm, language: str) -> Iterator[tuple[str, str]]:
-        """The same in pieces, as they are ready."""
+    def stretches(self, pcm: Pcm, language: str) -> Iterator[tuple[str, str] | Step]:
+        """`pcm`: shape [samples], 16 kHz. Yields the words of one stretch after the other, "" for nothing said, and
+        their language; a Step between two of them, so that a long speech does not make everybody else wait."""
 
 
 class TextReplier(Protocol):
@@ -59,41 +57,61 @@ class Cascade:
 
     def reply(
         self, messages: tuple[Message, ...], settings: ReplySettings, cancel: Cancel
-    ) -> Iterator[Delta | Heard | Finished]:
-        """Hears every audio part of the last message that has no text, then answers.
+    ) -> Iterator[Delta | Heard | Finished | Step]:
+        """Hears every audio part that has no text, of all messages, then answers.
 
-        Yields Heard for each of those parts, also for one without words. Audio of earlier messages that nobody wrote
-        down counts as nothing said. Nothing heard in all of a spoken turn: Finished("nothing_heard") alone.
+        Yields Heard for each of those parts, also for one without words. Nothing heard in all of a spoken turn:
+        Finished("nothing_heard") and no answer.
         """
         language = "" if settings.language == "auto" else settings.language
-        if messages and messages[-1].role == "user":
+        written: list[Message] = []
+        for number, message in enumerate(messages):
             parts: list[AudioPart | TextPart] = []
-            for index, part in enumerate(messages[-1].parts):
-                if cancel.is_set():
-                    yield Finished("cancelled")
-                    return
+            for index, part in enumerate(message.parts):
                 if isinstance(part, AudioPart) and part.text is None:
-                    text, heard = self._listener.transcribe(part.pcm, settings.language)
-                    language = heard if text else language
+                    text, heard = yield from self._hear(part.pcm, settings.language, cancel)
+                    if cancel.is_set():
+                        yield Finished("cancelled")
+                        return
+                    if text and number == len(messages) - 1:
+                        language = heard
                     part = replace(part, text=text)
-                    yield Heard(text, index, heard)
+                    yield Heard(text, index, heard, number - len(messages))
                 parts.append(part)
-            last = Message("user", tuple(parts))
-            if not last.text.strip() and any(isinstance(part, AudioPart) for part in parts):
+            written.append(Message(message.role, tuple(parts)))
+        if written and written[-1].role == "user":
+            last = written[-1]
+            if not last.text.strip() and any(isinstance(part, AudioPart) for part in last.parts):
                 yield Finished("nothing_heard")
                 return
-            messages = (*messages[:-1], last)
             language = script_language(last.text) or language
         replier, settings = self._answering(language, settings)
-        yield from replier.reply(messages, settings, cancel)
+        yield from replier.reply(tuple(written), settings, cancel)
 
-    def transcribe(self, pcm: Pcm, language: str, cancel: Cancel) -> Iterator[Heard]:
+    def transcribe(self, pcm: Pcm, language: str, cancel: Cancel) -> Iterator[Heard | Step]:
         """Words of one stretch of at most 28 s after the other; stretches without words are left out."""
-        for text, heard in self._listener.stretches(pcm, language):
-            if text:
-                yield Heard(text, 0, heard)
+        for stretch in self._listener.stretches(pcm, language):
             if cancel.is_set():
                 return
+            if isinstance(stretch, Step):
+                yield stretch
+            elif stretch[0]:
+                yield Heard(stretch[0], 0, stretch[1])
+
+    def _hear(self, pcm: Pcm, language: str, cancel: Cancel) -> Generator[Step, None, tuple[str, str]]:
+        """Returns the words and their language, as far as heard when `cancel` is set."""
+        texts, heard = list[str](), ""
+        if cancel.is_set():
+            return "", heard
+        for stretch in self._listener.stretches(pcm, language):
+            if cancel.is_set():
+                break
+            if isinstance(stretch, Step):
+                yield stretch
+            else:
+                texts.append(stretch[0])
+                heard = stretch[1]
+        return " ".join(text for text in texts if text), heard
 
     def _answering(self, language: str, settings: ReplySettings) -> tuple[TextReplier, ReplySettings]:
         """Who answers a user of `language`, and how."""

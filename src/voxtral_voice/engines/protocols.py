@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from voxtral_voice.engines.bridge import Worker
-from voxtral_voice.types import Cancel, Delta, Finished, Heard, Message, Pcm, ReplySettings, Voice
+from voxtral_voice.types import Cancel, Delta, Finished, Heard, Message, Pcm, ReplySettings, Step, Voice
 
 State = TypeVar("State")
 
@@ -42,14 +42,15 @@ class Understander(Protocol):
 
     def reply(
         self, messages: tuple[Message, ...], settings: ReplySettings, cancel: Cancel
-    ) -> Iterator[Delta | Heard | Finished]:
+    ) -> Iterator[Delta | Heard | Finished | Step]:
         """Yields the reply's text as it comes and ends with `Finished`.
 
-        `Heard` comes once for each audio part of the last message that has no transcript yet; nothing waits for it.
+        `Heard` comes once for each audio part of the last message that has no transcript yet, and where the engine
+        needs words for them, of earlier messages too; nothing waits for it. `Step` lets others use the engine.
         A set `cancel` ends the iteration within one step. Raises VoiceError where the model cannot answer.
         """
 
-    def transcribe(self, pcm: Pcm, language: str, cancel: Cancel) -> Iterator[Heard]:
+    def transcribe(self, pcm: Pcm, language: str, cancel: Cancel) -> Iterator[Heard | Step]:
         """`pcm`: shape [samples], 16 kHz, any length. Yields the words of one stretch after the other."""
 
 

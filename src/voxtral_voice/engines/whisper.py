@@ -18,15 +18,13 @@ from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_compression_ratio, get_ctranslate2_storage
 
-from voxtral_voice.types import HEAR_HZ, Pcm
+from voxtral_voice.engines.stretches import is_blank, stretches
+from voxtral_voice.types import HEAR_HZ, Pcm, Step
 
 log = logging.getLogger(__name__)
 
 CONTEXTS_S = (10, 15, 20, 30)
 _TAIL_S = 0.5  # of silence a context must still hold after the words: an utterance cut at its edge loops
-_LONGEST_S = 28.0
-_SHORTEST_PIECE_S = 20.0
-_BLANK_PEAK = 1e-3  # -60 dBFS: nobody speaks below it, and Whisper hears "you" in it
 
 # Whisper's own thresholds (openai/whisper, transcribe.py).
 _NO_SPEECH = 0.6
@@ -81,14 +79,16 @@ class Whisper:
         `language`: ISO 639-1, or "auto"; one the model does not know counts as "auto". Nothing said gives "".
         """
         texts = []
-        for piece in pieces(pcm):
+        for piece in stretches(pcm):
             text, language = self._piece(piece, language)
             texts.append(text)
         return " ".join(text for text in texts if text), "" if language == "auto" else language
 
-    def stretches(self, pcm: Pcm, language: str = "auto") -> Iterator[tuple[str, str]]:
-        """The same piece by piece, at most 28 s each, as they are ready."""
-        for piece in pieces(pcm):
+    def stretches(self, pcm: Pcm, language: str = "auto") -> Iterator[tuple[str, str] | Step]:
+        """The same piece by piece, at most 28 s each, as they are ready; a Step between two of them."""
+        for index, piece in enumerate(stretches(pcm)):
+            if index:
+                yield Step()
             text, language = self._piece(piece, language)
             yield text, "" if language == "auto" else language
 
@@ -157,29 +157,9 @@ class Whisper:
         return {"hi": [-1, *sorted(foreign)]}
 
 
-def pieces(pcm: Pcm) -> list[Pcm]:
-    """Cut into stretches of at most 28 s, each at the quietest place between its 20th and 28th second."""
-    found = []
-    while len(pcm) > _LONGEST_S * HEAR_HZ:
-        first, last = int(_SHORTEST_PIECE_S * HEAR_HZ), int(_LONGEST_S * HEAR_HZ)
-        frame = HEAR_HZ // 20
-        energy = np.square(pcm[first:last].reshape(-1, frame)).mean(axis=1)
-        around = np.convolve(energy, np.ones(5) / 5, mode="valid")  # 250 ms: a pause, not a gap inside a word
-        cut = first + (int(around.argmin()) + 2) * frame + frame // 2
-        found.append(pcm[:cut])
-        pcm = pcm[cut:]
-    return [*found, pcm]
-
-
 def context_for(samples: int) -> int:
     """Seconds of the smallest context that holds an utterance of so many samples."""
     return next((context for context in CONTEXTS_S if samples / HEAR_HZ + _TAIL_S <= context), CONTEXTS_S[-1])
-
-
-def is_blank(pcm: Pcm) -> bool:
-    """Too short or too quiet for a word."""
-    # "not >=" and not "<": what is not a number is not a word either
-    return len(pcm) < HEAR_HZ // 20 or not float(np.abs(pcm).max()) >= _BLANK_PEAK
 
 
 def is_nothing(text: str, no_speech: float, log_probability: float) -> bool:
@@ -227,8 +207,8 @@ class Hearing:
         """`pcm`: shape [samples], 16 kHz. Returns the words, "" for nothing said, and their ISO 639-1 language."""
         return self._model(language).transcribe(pcm, language)
 
-    def stretches(self, pcm: Pcm, language: str) -> Iterator[tuple[str, str]]:
-        """Words and language of one stretch of at most 28 s after the other."""
+    def stretches(self, pcm: Pcm, language: str) -> Iterator[tuple[str, str] | Step]:
+        """Words and language of one stretch of at most 28 s after the other; a Step between two of them."""
         return self._model(language).stretches(pcm, language)
 
     def _model(self, language: str) -> Whisper:
