@@ -57,7 +57,13 @@ class Limits(_Section):
     ingest_rate: float = Field(ge=1)
     ingest_burst_s: float = Field(gt=0)
     outbox_bytes: int = Field(ge=65_536)
+    conversation_items: int = Field(ge=16, le=100_000)
+    conversation_bytes: int = Field(ge=1 << 20)
     speech_input_chars: int = Field(ge=1, le=1_000_000)
+    jobs: int = Field(ge=1, le=1000)
+    job_input_bytes: int = Field(ge=65_536, le=20_000_000)
+    job_output_bytes: int = Field(ge=1_000_000, le=20_000_000)
+    job_audio_s: float = Field(gt=0, le=36_000)
 
 
 class Models(_Section):
@@ -239,8 +245,8 @@ def _from_environment(environ: Mapping[str, str]) -> list[tuple[str, str, str]]:
             raise ConfigError(f"{name}: unknown variable; settings are {PREFIX}<SECTION>__<KEY>")
         found.append((".".join(rest.lower().split("__")), text, name))
     for name, key in _PLATFORM.items():  # the platform's choice wins over ours
-        if text := environ.get(name):
-            found.append((key, text, name))
+        if chosen := environ.get(name):
+            found.append((key, chosen, name))
     return found
 
 

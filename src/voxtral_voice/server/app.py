@@ -1,4 +1,4 @@
-"""The HTTP application: health, status, metrics, the Realtime socket and the REST endpoints."""
+"""The HTTP applications: everything on the port of the server, health alone on the second port."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
-from prometheus_client import CONTENT_TYPE_LATEST
+from fastapi.responses import JSONResponse
+from starlette.middleware.cors import CORSMiddleware
 from starlette.websockets import WebSocket
 
 from voxtral_voice import __version__
 from voxtral_voice.config import Config
 from voxtral_voice.metrics import Metrics
 from voxtral_voice.models.manager import ModelManager
-from voxtral_voice.server import rest
-from voxtral_voice.server.key import KeyAtTheDoor
+from voxtral_voice.server import health, rest
+from voxtral_voice.server.door import Admission, Door
 from voxtral_voice.server.realtime import RealtimeDoor
 from voxtral_voice.types import VoiceError
 
@@ -26,23 +26,37 @@ log = logging.getLogger(__name__)
 
 
 def create_app(config: Config, manager: ModelManager, key: str | None = None) -> FastAPI:
-    """The port opens at once; models load in the background. `key`: what clients must show, None for nothing."""
+    """The port opens at once; models load in the background. `key`: what clients must show, None for nothing.
+
+    `app.state.health` is the application of the second port.
+    """
+    server = config.server
     metrics = Metrics()
-    door = RealtimeDoor(manager, config, metrics, key)
+    admission = Admission.of(key, server.host, server.origins)
+    sockets = RealtimeDoor(manager, config, metrics, admission)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         loading = asyncio.create_task(_load(manager), name="load models")
         yield
         loading.cancel()
-        await door.drain()
+        await sockets.drain()
         with suppress(asyncio.CancelledError):
             await loading
         manager.close()
 
     app = FastAPI(title="Voxtral Voice", version=__version__, lifespan=lifespan)
-    app.state.door = door
-    app.add_middleware(KeyAtTheDoor, key=key)
+    alone = FastAPI(title="Voxtral Voice: health", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.door, app.state.health = sockets, alone
+    for each in (app, alone):
+        each.include_router(health.router(config, manager, metrics, lambda: sockets.active))
+        each.add_middleware(
+            Door, admission=admission, body_bytes=server.message_bytes, also_open=server.health_path, metrics=metrics
+        )
+    if server.origins:  # the browser's own question comes without a key, so it is answered before the door
+        app.add_middleware(
+            CORSMiddleware, allow_origins=server.origins, allow_methods=["GET", "POST"], allow_headers=["*"]
+        )
     app.include_router(rest.router(manager, config))
 
     @app.exception_handler(RequestValidationError)
@@ -53,53 +67,13 @@ def create_app(config: Config, manager: ModelManager, key: str | None = None) ->
 
     @app.websocket("/v1/realtime")
     async def realtime(socket: WebSocket) -> None:
-        await door.serve(socket)
+        await sockets.serve(socket)
 
     @app.get("/")
     async def index() -> dict[str, object]:
         """What this is and where to go."""
         links = {"realtime": "/v1/realtime", "speech": "/v1/audio/speech", "status": "/status", "docs": "/docs"}
         return {"name": "Voxtral Voice", "version": __version__, **links}
-
-    @app.get("/ping")
-    async def ping() -> Response:
-        """RunPod's load balancer asks: 204 while models load, 200 when ready, 503 when they failed."""
-        refusal = manager.refusal()
-        return Response(status_code=200 if refusal is None else 204 if refusal.code == "model_loading" else 503)
-
-    @app.get("/health")
-    async def health() -> dict[str, str]:
-        """The process lives."""
-        return {"status": "ok"}
-
-    @app.get("/ready")
-    async def ready() -> Response:
-        """200 once a real turn has gone through every engine, 503 before."""
-        refusal = manager.refusal()
-        return JSONResponse({"ready": True}) if refusal is None else rest.refused(refusal)
-
-    @app.get("/status")
-    async def status() -> dict[str, object]:
-        return {
-            "version": __version__,
-            "profile": manager.profile,
-            "models": {
-                name: {"state": state.state, "progress": state.progress, "detail": state.detail}
-                for name, state in manager.states.items()
-            },
-            "sessions": {"active": door.active, "max": config.limits.sessions},
-            "latency_ms": metrics.latency_ms(),
-        }
-
-    @app.get("/metrics")
-    async def prometheus() -> Response:
-        return Response(metrics.prometheus(), media_type=CONTENT_TYPE_LATEST)
-
-    @app.get("/v1/speech-to-speech/metrics")
-    @app.get("/performance")
-    async def performance() -> dict[str, object]:
-        """The latencies of /metrics as JSON."""
-        return {"latency_ms": metrics.latency_ms()}
 
     return app
 

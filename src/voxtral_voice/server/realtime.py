@@ -16,7 +16,8 @@ from voxtral_voice.history import Item, new_id
 from voxtral_voice.metrics import Metrics
 from voxtral_voice.models.manager import ModelManager
 from voxtral_voice.server import client_events as client
-from voxtral_voice.server.key import admits
+from voxtral_voice.server.door import Admission
+from voxtral_voice.server.ingest import Ingest
 from voxtral_voice.server.server_events import Message, Translator
 from voxtral_voice.server.wire_session import MODEL, WireSession
 from voxtral_voice.session import Session
@@ -25,18 +26,20 @@ from voxtral_voice.types import HEAR_HZ, AudioPart, TextPart, VoiceError
 
 log = logging.getLogger(__name__)
 
+CLOSE_OVER = 1000
 CLOSE_KEY = 1008
 CLOSE_FAULT = 1011
 CLOSE_FULL = 1013
 
 _FAREWELL_S = 1.0
+_BREATH_S = 0.1  # the socket is not read after what came too fast
 
 
 class RealtimeDoor:
     """All Realtime connections of the process."""
 
-    def __init__(self, manager: ModelManager, config: Config, metrics: Metrics, key: str | None) -> None:
-        self._key = key
+    def __init__(self, manager: ModelManager, config: Config, metrics: Metrics, admission: Admission) -> None:
+        self._admission = admission
         self._manager = manager
         self._config = config
         self._metrics = metrics
@@ -51,8 +54,9 @@ class RealtimeDoor:
         offered = socket.scope.get("subprotocols") or []
         await socket.accept(subprotocol="realtime" if "realtime" in offered else None)
         connection = Connection(socket, self._config, socket.query_params.get("model") or MODEL)
-        if not admits(self._key, socket.scope):
-            await connection.refuse(VoiceError("unauthorized", "a key is needed"), CLOSE_KEY)
+        if refusal := self._admission.refusal(socket.scope):
+            self._metrics.errors.labels(refusal.code).inc()
+            await connection.refuse(refusal, CLOSE_KEY)
             return
         if refusal := self._refusal():
             await connection.refuse(refusal, CLOSE_FULL)
@@ -84,10 +88,13 @@ class Connection:
         self._translator = Translator(self._wire)
         self._resampler = audio.Resampler(self._wire.input_hz, HEAR_HZ)
         self._sending = asyncio.Lock()
+        limits, now = config.limits, asyncio.get_running_loop().time()
+        self._ingest = Ingest(limits.ingest_rate, limits.ingest_burst_s, now)
+        self._happened_at = now
 
     async def refuse(self, reason: VoiceError, close_code: int) -> None:
         """A refused handshake shows a browser only 1006; an error event says why."""
-        fault = close_code != CLOSE_KEY
+        fault = close_code not in (CLOSE_KEY, CLOSE_OVER)
         await self._send([self._translator.error(reason.code, reason.message, fault=fault)])
         await self.leave(close_code, reason.code)
 
@@ -107,6 +114,7 @@ class Connection:
             asyncio.create_task(self._receive(session), name="receive"),
             asyncio.create_task(self._forward(session), name="forward"),
             asyncio.create_task(self._watch(session), name="watch"),
+            asyncio.create_task(self._expire(), name="expire"),
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -134,7 +142,21 @@ class Connection:
         await session.stopped_reading()
         await self.leave(CLOSE_FULL, "too slow: what was sent is not being read")
 
+    async def _expire(self) -> None:
+        """Close a conversation that has lasted too long, or in which nothing happens any more."""
+        limits, loop = self._config.limits, asyncio.get_running_loop()
+        end = loop.time() + limits.session_s
+        reason = VoiceError("session_expired", f"a conversation lasts at most {limits.session_s:g} s")
+        while (now := loop.time()) < end:
+            idle_s = now - self._happened_at
+            if idle_s >= limits.idle_s:
+                reason = VoiceError("session_idle", f"nothing has happened for {limits.idle_s:g} s")
+                break
+            await asyncio.sleep(min(end - now, limits.idle_s - idle_s))
+        await self.refuse(reason, CLOSE_OVER)
+
     async def _send(self, messages: Iterable[Message]) -> None:
+        self._happened_at = asyncio.get_running_loop().time()
         async with self._sending:
             for message in messages:
                 if self._socket.application_state is not WebSocketState.CONNECTED:
@@ -147,9 +169,15 @@ class Connection:
             message = await self._socket.receive()
             if message["type"] == "websocket.disconnect":
                 return
+            self._happened_at = asyncio.get_running_loop().time()
             event_id = None
+            text = message.get("text")
+            size = len(text or message.get("bytes") or "")
+            if not self._ingest.admits(size, self._wire.input_hz, self._happened_at):
+                await self._send([self._translator.error("rate_limited", self._ingest.rule)])
+                await asyncio.sleep(_BREATH_S)
+                continue
             try:
-                text = message.get("text")
                 if text is None:
                     raise client.InvalidEvent("invalid_event", "events are JSON text; audio goes in them as base64")
                 event = client.parse(text)

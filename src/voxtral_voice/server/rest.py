@@ -21,7 +21,16 @@ from voxtral_voice.voices import OPENAI_NAMES, VOICES
 
 log = logging.getLogger(__name__)
 
-_STATUS = {"unauthorized": 401, "model_loading": 503, "at_capacity": 503, "model_failed": 503, "internal_error": 500}
+_STATUS = {
+    "unauthorized": 401,
+    "forbidden_origin": 403,
+    "message_too_large": 413,
+    "rate_limited": 429,
+    "model_loading": 503,
+    "at_capacity": 503,
+    "model_failed": 503,
+    "internal_error": 500,
+}
 
 
 class SpeechIn(BaseModel):
@@ -38,10 +47,11 @@ class SpeechIn(BaseModel):
 
 def refused(error: VoiceError) -> JSONResponse:
     """An error as OpenAI's clients read it."""
-    kind = "server_error" if _STATUS.get(error.code, 400) >= 500 else "invalid_request_error"
+    status = _STATUS.get(error.code, 400)
+    kind = "server_error" if status >= 500 else "invalid_request_error"
     body = {"error": {"type": kind, "code": error.code, "message": error.message, "param": error.param}}
-    headers = {"Retry-After": "5"} if _STATUS.get(error.code) == 503 else None
-    return JSONResponse(body, _STATUS.get(error.code, 400), headers)
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "5"}}.get(status)
+    return JSONResponse(body, status, headers)
 
 
 def router(manager: ModelManager, config: Config) -> APIRouter:

@@ -17,7 +17,6 @@ from voxtral_voice.types import Voice, VoiceError
 from voxtral_voice.voices import VOICES, resolve
 
 MODEL = "voxtral-voice"
-_EXPIRES_S = 3600
 _LANGUAGES = r"^(auto|[a-z]{2,3})([-_].*)?$"
 
 
@@ -94,7 +93,7 @@ class WireSession:
             "tracing": None,
             "prompt": None,
             "include": None,
-            "expires_at": int(time.time()) + _EXPIRES_S,
+            "expires_at": int(time.time()) + round(config.limits.session_s),
             "audio": {
                 "input": {
                     "format": {"type": "audio/pcm", "rate": 24000},

@@ -1,0 +1,105 @@
+"""What load balancers, monitors and supervisors rely on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from realtime_server import serving
+from scripted_process import free_port, scripted_process
+
+
+async def test_ping_is_empty_and_204_while_models_load_then_200_and_503_when_they_failed() -> None:
+    async with serving(state="loading") as server:
+        loading = await server.get("/ping")
+        assert (loading.status_code, loading.content) == (204, b"")
+        assert (await server.get("/ready")).status_code == 503
+        server.manager.become("ready")
+        assert (await server.get("/ping")).status_code == 200
+        server.manager.become("failed")
+        assert (await server.get("/ping")).status_code == 503
+        assert (await server.get("/health")).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/health", "/healthz/live", "/ping"])
+async def test_the_load_balancers_path_answers_as_ping_does_and_needs_no_key(path: str) -> None:
+    async with serving(state="loading", overrides={"server.health_path": path}, key="a-secret") as server:
+        assert (await server.get(path)).status_code == 204
+        assert (await server.get("/ping")).status_code == 204
+        assert (await server.get("/status")).status_code == 401
+
+
+async def test_the_second_port_serves_health_alone_under_the_same_key() -> None:
+    port = free_port()
+    async with (
+        serving(overrides={"server.health_port": port}, key="a-secret") as server,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as health,
+    ):
+        assert server.port != port
+        shown = {"X-API-Key": "a-secret"}
+        for path in ("/ping", "/health", "/ready"):
+            assert (await health.get(path)).status_code == 200
+        for path in ("/status", "/metrics"):
+            assert (await health.get(path)).status_code == 401
+            assert (await health.get(path, headers=shown)).status_code == 200
+        for path in ("/v1/models", "/", "/docs", "/openapi.json"):
+            assert (await health.get(path, headers=shown)).status_code == 404
+        assert (await health.get("/v1/realtime", headers=shown)).status_code == 404
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0, "the second port is still open"
+
+
+async def test_one_port_named_twice_is_one_port() -> None:
+    port = free_port()
+    async with serving(overrides={"server.port": port, "server.health_port": port}) as server:
+        assert server.runner.second is None
+        assert (await server.get("/ping")).status_code == 200
+
+
+def test_a_signal_ends_the_server_in_good_order(tmp_path: Path) -> None:
+    second = free_port()
+    with scripted_process(tmp_path, PORT_HEALTH=str(second), HEALTH_CHECK_PATH="/alive") as server:
+        assert httpx.get(f"http://127.0.0.1:{second}/alive").status_code == 200
+        with connect(server.socket_url) as client:
+            client.recv()
+            server.popen.send_signal(signal.SIGTERM)
+            with pytest.raises(ConnectionClosed) as closed:
+                client.recv()
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1001, "the server is going away")
+        assert server.popen.wait(10) == 0
+
+
+def serve(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`voxtral-voice serve` as a process that is expected to end by itself."""
+    program = [sys.executable, "-m", "voxtral_voice.cli", "serve"]
+    inherited = {name: text for name, text in os.environ.items() if not name.startswith(("VOXTRAL_", "PORT"))}
+    return subprocess.run(
+        program, cwd=tmp_path, env={**inherited, **environment}, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_a_taken_health_port_stops_the_start(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = serve(tmp_path, PORT=str(free_port()), PORT_HEALTH=port, VOXTRAL_MODELS_DIR=str(tmp_path))
+    assert done.returncode not in (0, None)
+    assert "address already in use" in done.stderr
+
+
+def test_a_key_that_no_header_can_carry_stops_the_start(tmp_path: Path) -> None:
+    done = serve(tmp_path, PORT=str(free_port()), VOXTRAL_API_KEY="two words", VOXTRAL_MODELS_DIR=str(tmp_path))
+    assert done.returncode == 2
+    assert "VOXTRAL_API_KEY" in done.stderr
+    assert "two words" not in done.stderr
