@@ -13,7 +13,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from model_fixtures import model_folder
 from voxtral_voice.engines.causal_lm import CausalLm, Memory
-from voxtral_voice.engines.context import Line, Slots, fit
+from voxtral_voice.engines.context import Line, fit
+from voxtral_voice.engines.slots import Slots
 from voxtral_voice.engines.smollm2 import SmolLM2, choose
 from voxtral_voice.engines.speakable import Speakable
 from voxtral_voice.types import Cancel, Delta, Finished, Message, ReplySettings, Role, TextPart
@@ -122,7 +123,7 @@ class TestMemory:
 
 class TestSlots:
     def test_the_next_turn_finds_the_last_one(self, tiny: CausalLm) -> None:
-        slots = Slots(2)
+        slots = Slots(2, Memory)
         slot = slots.take([1, 2, 3])
         self.read(tiny, slot, [1, 2, 3, 4, 5])
         slots.give_back(slot)
@@ -132,7 +133,7 @@ class TestSlots:
         assert again.memory.length == 4
 
     def test_a_slot_in_use_is_never_handed_out_but_lends_its_beginning(self, tiny: CausalLm) -> None:
-        slots = Slots(1)
+        slots = Slots(1, Memory)
         first = slots.take([1, 2, 3, 9])
         self.read(tiny, first, [1, 2, 3, 9])
         second = slots.take([1, 2, 3, 8])
@@ -146,7 +147,7 @@ class TestSlots:
         assert slots.take([1, 2, 3, 8, 5]) is second  # the one unused for longest was let go
 
     def test_another_conversation_does_not_take_a_long_slot_for_its_persona(self, tiny: CausalLm) -> None:
-        slots = Slots(2)
+        slots = Slots(2, Memory)
         long = slots.take([1, 2, *range(20, 40)])
         self.read(tiny, long, [1, 2, *range(20, 40)])
         slots.give_back(long)

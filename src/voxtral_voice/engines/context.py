@@ -1,11 +1,10 @@
-"""What of a long conversation a text model is given, and which keys and values of earlier calls still hold."""
+"""What of a long conversation a model is given."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from voxtral_voice.engines.causal_lm import Memory
 from voxtral_voice.types import Role
 
 
@@ -75,64 +74,3 @@ def _cut(line: Line, most: int) -> Line:
         return line
     front, back = (most + 1) // 2, most // 2
     return replace(line, tokens=line.tokens[:front] + line.tokens[len(line.tokens) - back :])
-
-
-@dataclass(eq=False)
-class Slot:
-    """A memory and the tokens whose keys and values it holds."""
-
-    memory: Memory
-    tokens: list[int] = field(default_factory=list)
-
-    def shares(self, prompt: list[int]) -> int:
-        """How many tokens at the start are those of `prompt`; one fewer than all, for the last must be read anew."""
-        same, most = 0, min(len(self.tokens), len(prompt) - 1)
-        while same < most:  # halving what is in doubt: comparing slices is far quicker than comparing tokens
-            middle = (same + most + 1) // 2
-            if self.tokens[same:middle] == prompt[same:middle]:
-                same = middle
-            else:
-                most = middle - 1
-        return same
-
-    def rewind(self, tokens: int) -> None:
-        del self.tokens[tokens:]
-        self.memory.rewind(tokens)
-
-
-class Slots:
-    """Memories that outlive a call, each handed to one reply at a time. For one thread."""
-
-    def __init__(self, count: int) -> None:
-        """`count`: kept at most; about one for every conversation that is talking at the same time."""
-        self._count = count
-        self._free: list[Slot] = []  # the longest unused first
-        self._busy: list[Slot] = []
-
-    def take(self, prompt: list[int]) -> Slot:
-        """A slot that holds as much of the start of `prompt` as any does, and nothing else. Give it back."""
-        slot = max(self._free, key=lambda free: free.shares(prompt), default=None)
-        # Sharing less than half of what it holds (the persona, most often) makes it another conversation's.
-        if slot is None or 2 * slot.shares(prompt) < len(slot.tokens):
-            slot = self._copied(prompt)
-        slot.rewind(slot.shares(prompt))
-        if slot in self._free:
-            self._free.remove(slot)
-        self._busy.append(slot)
-        return slot
-
-    def give_back(self, slot: Slot) -> None:
-        self._busy.remove(slot)
-        self._free.append(slot)
-        while len(self._free) + len(self._busy) > self._count and self._free:
-            self._free.pop(0)
-
-    def _copied(self, prompt: list[int]) -> Slot:
-        full = len(self._free) + len(self._busy) >= self._count
-        slot = self._free[0] if full and self._free else Slot(Memory())
-        source = max([*self._free, *self._busy], key=lambda held: held.shares(prompt), default=slot)
-        shared = source.shares(prompt)
-        if source is not slot and shared > slot.shares(prompt):
-            slot.memory.copy_from(source.memory, shared)
-            slot.tokens = source.tokens[:shared]
-        return slot

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from voxtral_voice.engines.causal_lm import load_gguf
-from voxtral_voice.engines.context import Line, Slot, Slots, fit
+from voxtral_voice.engines.causal_lm import Memory, load_gguf
+from voxtral_voice.engines.context import Line, fit
+from voxtral_voice.engines.slots import Slot, Slots
 from voxtral_voice.engines.speakable import Speakable
 from voxtral_voice.types import Cancel, Delta, Finished, Message, ReplySettings, Role
 
@@ -43,7 +44,7 @@ class SmolLM2:
         self._model, self._tokenizer = load_gguf(folder, FILE, dtype or faster_dtype())
         self._end = int(self._tokenizer.eos_token_id)
         self._context_tokens = min(context_tokens, self._model.context_tokens)
-        self._slots = Slots(slots)
+        self._slots = Slots(slots, Memory)
         self._line = lru_cache(maxsize=4096)(self._written)
 
     def reply(
@@ -62,7 +63,7 @@ class SmolLM2:
             self._slots.give_back(slot)
 
     def _speak(
-        self, slot: Slot, prompt: list[int], settings: ReplySettings, most: int, cancel: Cancel
+        self, slot: Slot[Memory], prompt: list[int], settings: ReplySettings, most: int, cancel: Cancel
     ) -> Iterator[Delta | Finished]:
         scores = self._prefill(slot, prompt, cancel)
         draw = torch.Generator().manual_seed(zlib.crc32(np.array(prompt, np.int32).tobytes()))
@@ -92,7 +93,7 @@ class SmolLM2:
             yield Delta(text)
         yield Finished("stop" if reason == "stop" else "length", len(prompt), len(said))
 
-    def _prefill(self, slot: Slot, prompt: list[int], cancel: Cancel) -> Tensor | None:
+    def _prefill(self, slot: Slot[Memory], prompt: list[int], cancel: Cancel) -> Tensor | None:
         """Read what the slot lacks; the scores of the first token, None when cancelled."""
         scores = None
         while len(slot.tokens) < len(prompt):
@@ -101,7 +102,7 @@ class SmolLM2:
             scores = self._read(slot, prompt[len(slot.tokens) : len(slot.tokens) + _PREFILL_TOKENS])
         return scores
 
-    def _read(self, slot: Slot, tokens: Sequence[int]) -> Tensor:
+    def _read(self, slot: Slot[Memory], tokens: Sequence[int]) -> Tensor:
         scores = self._model.read(tokens, slot.memory)
         slot.tokens.extend(tokens)
         return scores
