@@ -52,7 +52,7 @@ def test_a_partial_transcript_that_fails_does_not_end_all_of_them(caplog: pytest
     c = converse(story, prepare=fails_once, partials=True)
     assert len(c.all(PartialTranscript)) >= 2
     assert statuses(c) == [("completed", "")]
-    assert logged(caplog) == {("voxtral_voice.floor", "a transcript failed")}
+    assert logged(caplog) == {("voxtral_voice.scribe", "a transcript failed")}
 
 
 def test_a_window_that_the_detector_trips_over_is_told_and_the_turn_goes_on(caplog: pytest.LogCaptureFixture) -> None:

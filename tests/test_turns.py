@@ -186,7 +186,7 @@ def test_a_turn_at_the_limit_is_ended_and_what_follows_is_a_turn_that_does_not_i
     rules = replace(RULES, longest=40 * WINDOW)
     listener = Listener(rules).hear("#" * 40).hear("#" * 5, over_reply=True)
     started, ended, again = listener.log
-    assert ended == Ended(40 * WINDOW, 40 * WINDOW, too_long=True)
+    assert ended == Ended(40 * WINDOW, 40 * WINDOW)
     assert isinstance(started, Started)
     assert again == Started(43 * WINDOW, 40 * WINDOW, False)
     # After a silence, speech over the reply is an interruption as ever.

@@ -6,20 +6,12 @@ Nothing in here waits; the session's task calls it and passes the time.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from voxtral_voice import settings as session_settings
 from voxtral_voice.config import Config
 from voxtral_voice.engines.protocols import Engines
-from voxtral_voice.events import (
-    Committed,
-    Event,
-    ItemAdded,
-    ItemDeleted,
-    ItemRetrieved,
-    ItemTruncated,
-    ReplyStarted,
-)
+from voxtral_voice.events import Committed, Event, ItemAdded, ReplyStarted
 from voxtral_voice.history import History, Item
 from voxtral_voice.metrics import Metrics
 from voxtral_voice.mouth import Mouth
@@ -27,7 +19,7 @@ from voxtral_voice.outbox import Outbox
 from voxtral_voice.pipeline import Output
 from voxtral_voice.reply import Ended, Reply
 from voxtral_voice.settings import Overrides, SessionSettings
-from voxtral_voice.types import AudioPart, VoiceError
+from voxtral_voice.types import VoiceError
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +35,11 @@ class Dialogue:
     ) -> None:
         """`deliver` is called by a reply's own task and must bring its arguments to `receive` on the session's."""
         self.settings = settings
-        self.history = History()
+        self.history = History(config.limits.conversation_items, config.limits.conversation_bytes)
         self.outbox = Outbox(config.limits.outbox_bytes)
         self.turn = 0
+        self.opened = ""
+        """The item that the user's latest turn becomes; the client knows its id before it is there."""
         self._engines = engines
         self._config = config
         self._metrics = metrics
@@ -57,7 +51,7 @@ class Dialogue:
         self._last: Reply | None = None  # the reply before, whose end may still be playing
         self._owed = False  # a turn ended while a reply was playing that must not be interrupted
         self._unwinding: set[Reply] = set()
-        self._unwritten: list[Item] = []  # turns whose reply ended before their words were known
+        self._unwritten: list[Item] = []  # sound that no reply listens to, not handed to anybody yet
 
     # What the session asks.
 
@@ -76,7 +70,23 @@ class Dialogue:
 
     def being_heard(self, now: float) -> bool:
         """Sound of a reply is coming out of the client's loudspeaker, as far as can be told from here."""
-        return any(reply is not None and reply.playout.heard_until() > now for reply in (self._reply, self._last))
+        return any(reply.playout.heard_until() > now for reply in self._speakers)
+
+    def answers_since(self, turn: int) -> bool:
+        """A reply is certain that was asked for after `turn` began."""
+        return self._reply is not None and self._reply.turn > turn
+
+    def is_saying(self, item_id: str) -> bool:
+        """The item is that of a reply which is not over."""
+        return self._reply is not None and self._reply.item_id == item_id
+
+    def speaker_of(self, item_id: str) -> Reply | None:
+        """The reply under way, or the one before, if the item is what it says."""
+        return next((reply for reply in self._speakers if reply.item_id == item_id), None)
+
+    @property
+    def _speakers(self) -> list[Reply]:
+        return [reply for reply in (self._reply, self._last) if reply is not None]
 
     def next_at(self) -> float | None:
         """When `play` has something to do."""
@@ -87,8 +97,10 @@ class Dialogue:
     def emit(self, event: Event) -> None:
         self.outbox.put(event)
 
-    def open_turn(self) -> int:
+    def open_turn(self, item_id: str = "") -> int:
+        """`item_id`: what the user's turn becomes; none for a turn of the client's."""
         self.turn += 1
+        self.opened = item_id or self.opened
         return self.turn
 
     def draft(self, item: Item, speech_end_at: float, now: float) -> None:
@@ -107,20 +119,19 @@ class Dialogue:
             self._drop(self._draft)
             self._draft = None
 
-    def commit(self, item: Item, *, answer: bool, speech_end_at: float, now: float) -> bool:
-        """The user's turn is over: it joins the conversation and, with `answer`, gets a reply.
-
-        False: no reply listens to it now.
-        """
-        draft, self._draft = self._draft, None
+    def commit(self, item: Item, *, answer: bool, speech_end_at: float, now: float) -> None:
+        """The user's turn is over: it joins the conversation and, with `answer`, gets a reply."""
         previous = self.history.add(item)
+        draft, self._draft = self._draft, None
         self.emit(Committed(self.turn, item.id, previous))
         self.emit(ItemAdded(self.turn, item, previous))
+        self._mouth.make_room(self.turn)
         if not answer or self._reply is not None:
             self._owed = self._owed or answer
             if draft is not None:
                 self._drop(draft)
-            return False
+            self.leave_unwritten(self.history.items)
+            return
         if draft is None:
             draft = self._make(None, None)
             draft.marks.set("speech_end", speech_end_at)
@@ -129,10 +140,14 @@ class Dialogue:
         else:
             self._metrics.drafts.labels("used").inc()
         self._confirm(draft, now)
-        return True
+
+    def leave_unwritten(self, items: Iterable[Item]) -> None:
+        """Those of `items` that are sound without words, and that no reply listens to, are somebody else's to write."""
+        listened = {item_id for ids in self._reply.part_ids for item_id in ids} if self._reply is not None else set()
+        self._unwritten += [item for item in items if item.unwritten and item.id not in listened]
 
     def take_unwritten(self) -> list[Item]:
-        """Turns that no reply will write down any more; each once."""
+        """What has been left since the last call."""
         taken, self._unwritten = self._unwritten, []
         return taken
 
@@ -157,23 +172,24 @@ class Dialogue:
     def interrupt(self, reason: str, now: float, *, void: bool = False) -> bool:
         """Stop being heard, at once. `void`: the model is not to know of the reply. False when nothing was playing.
 
-        The order matters: from the first line on, everything of the old turn is stale.
+        The order matters: from the first lines on, everything of the old turn is stale.
         """
-        self.turn += 1
+        if any(reply.turn == self.turn for reply in self._speakers):  # else the turn that interrupts has a new number
+            self.turn += 1
         self.outbox.drop_before(self.turn)
         self.retract()
         self._owed = False
         reply, self._reply = self._reply, None
         tail = self._last if self._last is not None and self._last.playout.heard_until() > now else None
+        if tail is not None:
+            self._mouth.fall_silent(tail, now, void=void and reply is None)
         if reply is not None:
             self._drop(reply)
-            self._leave_unwritten(reply)
+            self.leave_unwritten(self.history.items)
             reply.marks.set("interrupted", now)
             self._mouth.fall_silent(reply, now, void=void)
             self._mouth.close(reply, "cancelled", reason)
             self._last = reply
-        elif tail is not None:
-            self._mouth.fall_silent(tail, now, void=void)
         return reply is not None or tail is not None
 
     def cancel(self, response_id: str | None, now: float) -> None:
@@ -184,40 +200,6 @@ class Dialogue:
         self.interrupt("client_cancelled", now)
         if owed:
             self.respond(None, now)
-
-    def truncate(self, item_id: str, content_index: int, audio_end_ms: int) -> None:
-        """The client knows what was heard; that wins over our estimate. Raises VoiceError for an unknown item."""
-        item = self.history.get(item_id)
-        for reply in (self._reply, self._last):
-            if reply is not None and reply.item_id == item.id and item.spoken:
-                reply.truncated_ms = audio_end_ms = min(audio_end_ms, reply.playout.sent_ms())
-                heard = reply.playout.heard_text(audio_end_ms)
-                if heard != item.text:
-                    self.retract()
-                    self.history.set_text(item.id, heard)
-        self.emit(ItemTruncated(self.turn, item.id, content_index, audio_end_ms))
-
-    def add(self, item: Item, after: str | None) -> None:
-        """An item of the client's. Raises VoiceError when it does not fit in."""
-        self.retract()
-        previous = self.history.add(item, after)
-        self.emit(ItemAdded(self.turn, item, previous))
-
-    def retrieve(self, item_id: str) -> None:
-        """Raises VoiceError for an unknown item, with the one code for it that clients live through."""
-        item = self.history.find(item_id)
-        if item is None:
-            raise VoiceError("item_retrieve_invalid_item_id", f"there is no item {item_id!r}", param="item_id")
-        self.emit(ItemRetrieved(self.turn, item))
-
-    def delete(self, item_id: str, now: float) -> None:
-        """A reply that is still being spoken is cancelled first. Raises VoiceError for an unknown item."""
-        self.history.get(item_id)
-        if self._reply is not None and self._reply.item_id == item_id:
-            self.interrupt("client_cancelled", now)
-        self.history.delete(item_id)
-        self.retract()
-        self.emit(ItemDeleted(self.turn, item_id))
 
     def configure(self, settings: SessionSettings) -> None:
         self.retract()
@@ -245,7 +227,7 @@ class Dialogue:
         if reply.over:
             self._reply, self._last = None, reply
             self._mouth.finish(reply)
-            self._leave_unwritten(reply)
+            self.leave_unwritten(self.history.items)
             if self._owed:
                 self._owed = False
                 self.respond(None, now)
@@ -277,15 +259,12 @@ class Dialogue:
 
     def _confirm(self, reply: Reply, now: float) -> None:
         reply.marks.set("turn_end", now)
-        reply.confirm(self.turn, now)
+        # The reply before may still be coming out of the loudspeaker.
+        reply.confirm(self.turn, now if self._last is None else max(now, self._last.playout.heard_until()))
         reply.answers = self.history.items[-1].id if self.history.items else None
         self._reply = reply
         self._mouth.write_down(reply)
         self.emit(ReplyStarted(reply.turn, reply.response_id, reply.request.spoken, reply.metadata))
-
-    def _leave_unwritten(self, reply: Reply) -> None:
-        items = [item for item_id in reply.part_ids if (item := self.history.find(item_id))]
-        self._unwritten += [item for item in items if isinstance(item.part, AudioPart) and item.part.text is None]
 
     def _drop(self, reply: Reply) -> None:
         reply.cancel()

@@ -17,7 +17,8 @@ ReplyStatus = Literal["completed", "cancelled", "incomplete", "failed"]
 @dataclass(frozen=True, slots=True)
 class Event:
     turn: int
-    """Counts turns from 1; output whose turn is over is dropped."""
+    """Counts from 1; output whose turn is over is dropped. A reply that the client cancelled, or that the user spoke
+    over in the middle of a turn, leaves one number unused."""
 
 
 @dataclass(frozen=True, slots=True)

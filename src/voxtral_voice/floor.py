@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Coroutine
-from contextlib import aclosing
+from collections.abc import Callable
 from functools import partial
 
 from voxtral_voice import turns
@@ -16,15 +14,11 @@ from voxtral_voice.engines.protocols import Engines
 from voxtral_voice.events import BufferCleared, Ducked, PartialTranscript, Unducked, UserStarted, UserStopped
 from voxtral_voice.history import Item, new_id
 from voxtral_voice.metrics import Metrics
+from voxtral_voice.scribe import Scribe, Spawn
 from voxtral_voice.settings import SessionSettings
 from voxtral_voice.types import HEAR_HZ, AudioPart, Pcm, VoiceError
 
-log = logging.getLogger(__name__)
-
-Spawn = Callable[[Coroutine[None, None, Callable[[], None]]], None]
-
 _LEAST_COMMIT_MS = 100
-_UNHURRIED = 2  # behind every reply
 _TAIL = HEAR_HZ // 5  # of the silence after the last word that stays with the turn's audio
 
 
@@ -32,23 +26,32 @@ class Floor:
     """Owned by the session's task."""
 
     def __init__(
-        self, ear: Ear, dialogue: Dialogue, engines: Engines, config: Config, metrics: Metrics, spawn: Spawn
+        self,
+        ear: Ear,
+        dialogue: Dialogue,
+        scribe: Scribe,
+        engines: Engines,
+        config: Config,
+        metrics: Metrics,
+        spawn: Spawn,
     ) -> None:
         """`spawn` lets something run beside the owner and brings the command that it returns back to it."""
         self._ear = ear
         self._recording = ear.recording
         self._dialogue = dialogue
+        self._scribe = scribe
         self._engines = engines
         self._config = config
         self._metrics = metrics
         self._spawn = spawn
         self._item_id = ""  # of the turn under way, empty when there is none
+        self._turn = 0  # its number
         self._start = 0  # its first sample
         self._joins = False  # it goes on where the turn before was cut
         self._last_end = 0  # first sample that belongs to no turn yet
         self._decided_at: int | None = None  # sample at which the end of the last turn was known
         self._partial_end = 0  # how far the partial transcript goes
-        self._partial_running = False
+        self._ducked = False  # the client has been told to turn the reply down
 
     def follow(self, signal: turns.Signal, now: float) -> None:
         """What a signal of the TurnTaker means for the conversation."""
@@ -58,20 +61,25 @@ class Floor:
             case turns.BargedIn(onset=onset):
                 self._metrics.barge_ins.inc()
                 self._open(onset, now, interrupts=True)
+                self._unduck()
             case turns.Paused(at=at, speech_end=end):
+                self._scribe.leave_off()
                 if self._drafts:
                     self._dialogue.draft(self._item(at), self._wall(end, now), now)
             case turns.AskEndpoint(at=at):
                 self._spawn(self._ask_endpoint(self._recording.slice(self._start, at), at))
             case turns.Resumed():
                 self._dialogue.retract()
+                self._speak_over(now)
             case turns.Ended(at=at, speech_end=end):
                 self._decided_at = at
+                if self._dialogue.settings.create_response:  # an answer to all of it takes its place
+                    self._speak_over(now)
                 self._close(end, at, now)
             case turns.DuckStarted():
-                self._duck(Ducked(self._dialogue.turn))
+                self._duck()
             case turns.DuckEnded():
-                self._duck(Unducked(self._dialogue.turn))
+                self._unduck()
 
     def commit(self, now: float) -> None:
         """The client says that the turn is over. Raises VoiceError when there is less than 100 ms of it."""
@@ -96,7 +104,7 @@ class Floor:
             )
         if not self._item_id:  # detection has not opened a turn
             self._item_id, self._start = new_id("item"), self._last_end
-        self._dialogue.open_turn()
+        self._dialogue.open_turn(self._item_id)
         answer = taker is not None and self._dialogue.settings.create_response
         self._add(self._recording.end, answer=answer, speech_end_at=now, now=now)
 
@@ -104,6 +112,8 @@ class Floor:
         """Forget what has been said and not committed."""
         if self._ear.taker is not None:
             self._ear.taker.reset()
+        self._unduck()
+        self._scribe.leave_off()
         self._dialogue.retract()
         self._item_id, self._joins = "", False
         self._last_end = self._recording.end
@@ -113,6 +123,8 @@ class Floor:
         """Turn detection may be switched off in mid-turn: what was said waits for the client's commit. Switched on
         again, uncommitted audio is gone, and the client is told."""
         taker = self._ear.taker
+        if settings.rules is None or not settings.ducks:  # nobody would say that it is over
+            self._unduck()
         if taker is not None and taker.in_turn and settings.rules is None:
             end = self._recording.client_ms(self._recording.end)
             self._dialogue.emit(UserStopped(self._dialogue.turn, self._item_id, end))
@@ -129,10 +141,10 @@ class Floor:
         if not (self._dialogue.settings.partials and taker is not None and taker.speaking and self._item_id):
             return
         grown = self._recording.end - max(self._partial_end, self._start)
-        if self._partial_running or grown * 1000 // HEAR_HZ < self._config.turns.partial_ms:
+        if self._scribe.following or grown * 1000 // HEAR_HZ < self._config.turns.partial_ms:
             return
-        self._partial_running, self._partial_end = True, self._recording.end
-        self._spawn(self._transcribe_so_far(self._item(self._recording.end)))
+        self._partial_end = self._recording.end
+        self._scribe.follow(self._item(self._recording.end), partial(self._show_partial, self._item_id))
 
     @property
     def _drafts(self) -> bool:
@@ -146,13 +158,20 @@ class Floor:
         self._joins = interrupts and (soon or self._dialogue.unheard)
         self._item_id = new_id("item")
         self._start = max(onset - rules.prefix, self._last_end)
-        turn = self._dialogue.open_turn()
-        self._dialogue.emit(UserStarted(turn, self._item_id, self._recording.client_ms(self._start)))
+        self._turn = self._dialogue.open_turn(self._item_id)
+        self._dialogue.emit(UserStarted(self._turn, self._item_id, self._recording.client_ms(self._start)))
         if interrupts:
             # After speech_started, which makes clients flush; every event of the old reply precedes the next commit.
             self._dialogue.interrupt("turn_detected", now, void=self._joins)
         if self._joins:
             self._metrics.joins.inc()
+
+    def _speak_over(self, now: float) -> None:
+        """A response that the client asked for while the user was speaking ends when the user goes on."""
+        rules = self._dialogue.settings.rules
+        if rules is not None and rules.interrupts and self._dialogue.answers_since(self._turn):
+            self._metrics.barge_ins.inc()
+            self._dialogue.interrupt("turn_detected", now)
 
     def _close(self, speech_end: int, at: int, now: float) -> None:
         self._dialogue.emit(UserStopped(self._dialogue.turn, self._item_id, self._recording.client_ms(speech_end)))
@@ -162,8 +181,8 @@ class Floor:
     def _add(self, end: int, *, answer: bool, speech_end_at: float, now: float) -> None:
         item = self._item(end)
         self._item_id, self._joins, self._last_end = "", False, end
-        if not self._dialogue.commit(item, answer=answer, speech_end_at=speech_end_at, now=now):
-            self._spawn(self.transcribe(item))
+        self._scribe.leave_off()
+        self._dialogue.commit(item, answer=answer, speech_end_at=speech_end_at, now=now)
 
     def _item(self, end: int) -> Item:
         audio = AudioPart(self._recording.slice(self._start, end))
@@ -173,9 +192,16 @@ class Floor:
         """When sample `position` was heard."""
         return now - (self._recording.end - position) / HEAR_HZ
 
-    def _duck(self, event: Ducked | Unducked) -> None:
+    def _duck(self) -> None:
         if self._dialogue.settings.ducks:
-            self._dialogue.emit(event)
+            self._ducked = True
+            self._dialogue.emit(Ducked(self._dialogue.turn))
+
+    def _unduck(self) -> None:
+        """Whoever was told to turn the reply down is told when to turn it up again, whatever came between."""
+        if self._ducked:
+            self._ducked = False
+            self._dialogue.emit(Unducked(self._dialogue.turn))
 
     async def _ask_endpoint(self, audio: Pcm, at: int) -> Callable[[], None]:
         probability = await self._engines.endpoint_worker.call(self._engines.endpoint.probability, audio)
@@ -186,33 +212,6 @@ class Floor:
             for signal in self._ear.taker.verdict(probability, at):
                 self.follow(signal, asyncio.get_running_loop().time())
 
-    async def transcribe(self, item: Item) -> Callable[[], None]:
-        """The words of a turn that gets no answer yet: a later one rests on them."""
-        words = await self._words(item)
-        return partial(self._dialogue.transcribed, item.id, words) if words is not None else _nothing
-
-    async def _transcribe_so_far(self, item: Item) -> Callable[[], None]:
-        return partial(self._show_partial, item.id, await self._words(item))
-
-    async def _words(self, item: Item) -> str | None:
-        """Recognised behind every reply; None where that fails."""
-        assert isinstance(item.part, AudioPart)
-        audio, language = item.part.pcm, self._dialogue.settings.language
-        stream = self._engines.understand_worker.stream(
-            lambda cancel: self._engines.understander.transcribe(audio, language, cancel), priority=_UNHURRIED
-        )
-        try:
-            async with aclosing(stream) as stretches:
-                return " ".join([heard.text async for heard in stretches if heard.text])
-        except Exception:  # these words are lost, the conversation goes on
-            log.exception("a transcript failed")
-            return None
-
-    def _show_partial(self, item_id: str, text: str | None) -> None:
-        self._partial_running = False
+    def _show_partial(self, item_id: str, text: str) -> None:
         if item_id == self._item_id and text:
             self._dialogue.emit(PartialTranscript(self._dialogue.turn, item_id, text))
-
-
-def _nothing() -> None:
-    """A command without effect."""

@@ -36,11 +36,24 @@ class Item:
     def text(self) -> str:
         return self.part.text or ""
 
+    @property
+    def unwritten(self) -> bool:
+        """Sound whose words nobody knows yet."""
+        return isinstance(self.part, AudioPart) and self.part.text is None
+
+    @property
+    def size_bytes(self) -> int:
+        """What it keeps: sound and letters."""
+        return len(self.text) + (self.part.pcm.nbytes if isinstance(self.part, AudioPart) else 0)
+
 
 class History:
     """One session's conversation."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_items: int, most_bytes: int) -> None:
+        """`most_bytes`: of sound and letters in all of them."""
+        self._most_items = most_items
+        self._most_bytes = most_bytes
         self._items: list[Item] = []
 
     def __contains__(self, item_id: str) -> bool:
@@ -62,6 +75,21 @@ class History:
             index = 0 if after == "root" else self._index(after) + 1
         self._items.insert(index, item)
         return self._items[index - 1].id if index else None
+
+    def check_room(self, item: Item) -> None:
+        """Raises VoiceError("invalid_event") when `item` is one too many, or too large beside the others."""
+        if len(self._items) >= self._most_items:
+            raise VoiceError("invalid_event", f"a conversation holds at most {self._most_items} items", param="item")
+        if self._size_bytes() + item.size_bytes > self._most_bytes:
+            limit = f"a conversation holds at most {self._most_bytes} bytes of sound and text"
+            raise VoiceError("invalid_event", limit, param="item.content")
+
+    def shed(self) -> list[str]:
+        """Forget the oldest items beyond the limits; never the newest. Returns their ids."""
+        gone = list[str]()
+        while len(self._items) > 1 and (len(self._items) > self._most_items or self._size_bytes() > self._most_bytes):
+            gone.append(self._items.pop(0).id)
+        return gone
 
     def get(self, item_id: str) -> Item:
         """Raises VoiceError("invalid_event") when it is not there."""
@@ -88,23 +116,26 @@ class History:
     def delete(self, item_id: str) -> None:
         del self._items[self._index(item_id)]
 
-    def messages(self, extra: Item | None = None) -> tuple[tuple[Message, ...], tuple[str, ...]]:
-        """What a model is shown, `extra` as if it were the newest item; and the ids behind the last message's parts.
+    def messages(self, extra: Item | None = None) -> tuple[tuple[Message, ...], tuple[tuple[str, ...], ...]]:
+        """What a model is shown, `extra` as if it were the newest item; and the ids behind each message's parts.
 
         Void and empty items are left out; the parts of a joined turn are one message.
         """
         messages: list[Message] = []
-        ids: list[str] = []
+        ids: list[tuple[str, ...]] = []
         for item in (*self._items, *([extra] if extra else [])):
             if item.void or item.part.text == "":
                 continue
             if item.joins and messages and messages[-1].role == item.role:
                 messages[-1] = Message(item.role, (*messages[-1].parts, item.part))
-                ids.append(item.id)
+                ids[-1] += (item.id,)
             else:
                 messages.append(Message(item.role, (item.part,)))
-                ids = [item.id]
+                ids.append((item.id,))
         return tuple(messages), tuple(ids)
+
+    def _size_bytes(self) -> int:
+        return sum(item.size_bytes for item in self._items)
 
     def _index(self, item_id: str) -> int:
         for index, item in enumerate(self._items):

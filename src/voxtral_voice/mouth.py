@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from voxtral_voice.events import (
     Event,
+    ItemDeleted,
     ReplyAudio,
     ReplyBegun,
     ReplyDone,
@@ -64,6 +65,11 @@ class Mouth:
                 self._emit(ReplyAudio(reply.turn, reply.response_id, reply.item_id, packet.pcm))
         self._say(reply, written, spoken=False)
 
+    def make_room(self, turn: int) -> None:
+        """The oldest items beyond what a conversation may hold are forgotten, and the client is told."""
+        for item_id in self._history.shed():
+            self._emit(ItemDeleted(turn, item_id))
+
     def fall_silent(self, reply: Reply, now: float, *, void: bool) -> None:
         """Nothing more of it is heard; history holds what was. `void`: the model is not to know of it."""
         if item := self._history.find(reply.item_id):
@@ -108,6 +114,7 @@ class Mouth:
             after = reply.answers if reply.answers is not None and reply.answers in self._history else None
             previous = self._history.add(item, after)
             self._emit(ReplyBegun(reply.turn, reply.response_id, reply.item_id, previous, spoken))
+            self.make_room(reply.turn)
         if text:
             reply.text += text
             if reply.truncated_ms is None:

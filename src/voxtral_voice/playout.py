@@ -43,8 +43,6 @@ class Playout:
         self._length = 0  # samples added
         self._sent = 0  # samples sent
         self._play_end: float | None = None  # when the listener will have played what was sent
-        self.stalls = 0
-        """Times the listener ran dry inside the reply."""
 
     def add(self, text: str, pcm: Pcm) -> None:
         """A clause and its sound, shape [samples], 24 kHz; of a clause in several parts the first has the text."""
@@ -53,9 +51,9 @@ class Playout:
         self._queue.append(clause)
         self._clauses.append(clause)
 
-    def start(self, now: float) -> None:
-        """The turn is certain: what is here may go."""
-        self._play_end = now
+    def start(self, at: float) -> None:
+        """The turn is certain: what is here may go, to be heard from `at` on."""
+        self._play_end = at
 
     def stop(self, now: float) -> None:
         """The listener's loudspeaker has been silenced: nothing more is heard of this."""
@@ -115,22 +113,18 @@ class Playout:
         return " ".join(heard)
 
     def _upcoming(self) -> int:
-        clause = self._queue[0]
-        return min(self._packet, len(clause.pcm) - clause.sent)
+        """Samples of the next packet. A crumb at the end of a clause, a packet of a few milliseconds, goes along."""
+        left = len(self._queue[0].pcm) - self._queue[0].sent
+        return left if left - self._packet < self._packet // 2 else self._packet
 
     def _pop(self, now: float) -> Packet:
         clause = self._queue[0]
         text = clause.text if clause.sent == 0 else ""
-        pcm = clause.pcm[clause.sent : clause.sent + self._packet]
-        # A crumb at the end of a clause would be a packet of a few milliseconds: it goes along.
-        if len(clause.pcm) - clause.sent - len(pcm) < self._packet // 2:
-            pcm = clause.pcm[clause.sent :]
+        pcm = clause.pcm[clause.sent : clause.sent + self._upcoming()]
         clause.sent += len(pcm)
         if clause.sent >= len(clause.pcm):
             self._queue.popleft()
         assert self._play_end is not None
-        if self._sent and self._play_end < now and len(pcm):
-            self.stalls += 1
         self._play_end = max(self._play_end, now) + len(pcm) / SPEAK_HZ
         self._sent += len(pcm)
         return Packet(text, pcm)

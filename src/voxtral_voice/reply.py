@@ -32,13 +32,13 @@ class Reply:
         request: Request,
         *,
         turn: int,
-        part_ids: tuple[str, ...],
+        part_ids: tuple[tuple[str, ...], ...],
         rules: PlayoutChoice,
         lead_ms: int,
         metadata: dict[str, str] | None = None,
         shows_marks: bool = False,
     ) -> None:
-        """`part_ids`: the items behind the parts of the request's last message. `shows_marks`: tell the client."""
+        """`part_ids`: the items behind the parts of the request's messages. `shows_marks`: tell the client."""
         self.request = request
         self.turn = turn
         self.part_ids = part_ids
@@ -106,10 +106,10 @@ class Reply:
         else:
             self.finished = output
 
-    def confirm(self, turn: int, now: float) -> None:
-        """The turn is certain: what is here may be heard, and synthesis may go on."""
+    def confirm(self, turn: int, from_s: float) -> None:
+        """The turn is certain: what is here may be heard from `from_s` on, and synthesis may go on."""
         self.certain, self.turn = True, turn
-        self.playout.start(now)
+        self.playout.start(from_s)
         self._changed.set()
 
     def heard_ms(self, now: float) -> int:
@@ -120,7 +120,7 @@ class Reply:
     def heard(self) -> list[tuple[str, str]]:
         """(item id, transcript) of what has been recognised since the last call."""
         heard, self._heard = self._heard, []
-        return [(self.part_ids[each.part], each.text) for each in heard if each.part < len(self.part_ids)]
+        return [(self.part_ids[each.message][each.part], each.text) for each in heard]
 
     def release(self, now: float) -> tuple[list[Packet], str]:
         """What is due: packets of sound, and written text."""

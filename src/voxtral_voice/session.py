@@ -14,6 +14,7 @@ from functools import partial
 from voxtral_voice.config import Config
 from voxtral_voice.dialogue import Dialogue
 from voxtral_voice.ear import Ear
+from voxtral_voice.edits import Edits
 from voxtral_voice.engines.protocols import Engines
 from voxtral_voice.events import Event, Failed
 from voxtral_voice.floor import Floor
@@ -21,6 +22,7 @@ from voxtral_voice.history import Item
 from voxtral_voice.metrics import Metrics
 from voxtral_voice.pipeline import Output
 from voxtral_voice.reply import Ended, Reply
+from voxtral_voice.scribe import Scribe
 from voxtral_voice.settings import Overrides, SessionSettings
 from voxtral_voice.types import HEAR_HZ, Pcm, VoiceError
 
@@ -40,7 +42,9 @@ class Session:
         self._inbox: asyncio.Queue[tuple[_Command, str | None]] = asyncio.Queue()
         self._dialogue = Dialogue(engines, config, settings, metrics, self._deliver)
         self._ear = Ear(engines, settings.rules, config.turns)
-        self._floor = Floor(self._ear, self._dialogue, engines, config, metrics, self._spawn)
+        self._edits = Edits(self._dialogue)
+        self._scribe = Scribe(self._dialogue, engines, self._spawn)
+        self._floor = Floor(self._ear, self._dialogue, self._scribe, engines, config, metrics, self._spawn)
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -96,17 +100,17 @@ class Session:
 
     def add(self, item: Item, after: str | None = None, event_id: str | None = None) -> None:
         """A written message, or one of an earlier conversation."""
-        self._post(lambda: self._dialogue.add(item, after), event_id)
+        self._post(lambda: self._edits.add(item, after), event_id)
 
     def retrieve(self, item_id: str, event_id: str | None = None) -> None:
-        self._post(lambda: self._dialogue.retrieve(item_id), event_id)
+        self._post(lambda: self._edits.retrieve(item_id), event_id)
 
     def delete(self, item_id: str, event_id: str | None = None) -> None:
-        self._post(lambda: self._dialogue.delete(item_id, self._loop.time()), event_id)
+        self._post(lambda: self._edits.delete(item_id, self._loop.time()), event_id)
 
     def truncate(self, item_id: str, content_index: int, audio_end_ms: int, event_id: str | None = None) -> None:
         """The client has played only this much of a reply."""
-        self._post(lambda: self._dialogue.truncate(item_id, content_index, audio_end_ms), event_id)
+        self._post(lambda: self._edits.truncate(item_id, content_index, audio_end_ms), event_id)
 
     def respond(self, overrides: Overrides | None = None, event_id: str | None = None) -> None:
         """Answer now."""
@@ -129,8 +133,7 @@ class Session:
                 command, event_id = await self._inbox.get()
                 await self._obey(command, event_id)
                 self._dialogue.play(self._loop.time())
-                for item in self._dialogue.take_unwritten():
-                    self._spawn(self._floor.transcribe(item))
+                self._scribe.write_down(self._dialogue.take_unwritten())
                 self._set_timer()
         finally:
             self._metrics.sessions_active.dec()
@@ -189,7 +192,7 @@ class Session:
             self._floor.follow(signal, self._loop.time())
         self._floor.transcribe_partially()
 
-    def _spawn(self, work: Coroutine[None, None, Callable[[], None]]) -> None:
+    def _spawn(self, work: Coroutine[None, None, Callable[[], None]]) -> asyncio.Task[None]:
         """Let `work` run beside the owner; the command that it returns is then the owner's to obey."""
 
         async def run() -> None:
@@ -201,3 +204,4 @@ class Session:
         task = asyncio.create_task(run())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

@@ -50,7 +50,6 @@ class Ended(Signal):
     """The turn is over: time to speak."""
 
     speech_end: int
-    too_long: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,4 +226,4 @@ class TurnTaker:
         speech_end = self._speech_end
         self.reset()
         self._overlong = too_long
-        return [Ended(self.position, speech_end, too_long)]
+        return [Ended(self.position, speech_end)]
