@@ -11,8 +11,8 @@ import pytest
 from conversation import Conversation, converse, one_turn, statuses
 from scripted import Script
 from voxtral_voice import config
-from voxtral_voice.events import Committed, Failed, PartialTranscript, UserStopped
-from voxtral_voice.types import Cancel, Heard, Pcm, VoiceError
+from voxtral_voice.events import Committed, Failed, PartialTranscript, UserStarted, UserStopped
+from voxtral_voice.types import AudioPart, Cancel, Heard, Pcm, VoiceError
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> set[tuple[str, str]]:
@@ -53,6 +53,35 @@ def test_a_partial_transcript_that_fails_does_not_end_all_of_them(caplog: pytest
     assert len(c.all(PartialTranscript)) >= 2
     assert statuses(c) == [("completed", "")]
     assert logged(caplog) == {("voxtral_voice.scribe", "a transcript failed")}
+
+
+def test_a_detector_that_is_broken_for_seconds_is_told_once_a_second_and_the_next_turn_lies_where_it_was_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken_at_first(script: Script) -> None:
+        working, seen = script.detector.probability, list[int]()
+
+        def probability(window: Pcm, state: object) -> tuple[float, object]:
+            seen.append(len(window))
+            if len(seen) <= 100:  # 3.2 s
+                raise RuntimeError("broken")
+            return working(window, state)
+
+        script.detector.probability = probability  # type: ignore[method-assign]
+
+    async def story(c: Conversation) -> None:
+        await c.hush(4.0)
+        await c.say(1.0)
+        await c.hush(5.0)
+
+    c = converse(story, prepare=broken_at_first)
+    assert [event.code for event in c.all(Failed)] == ["internal_error"] * 4
+    assert logged(caplog) == {("voxtral_voice.session", "a command failed")}
+    assert statuses(c) == [("completed", "")]
+    assert c.all(UserStarted)[0].at_ms == pytest.approx(4000 - 500, abs=40)
+    part = c.script.understander.seen[-1][0].parts[0]
+    assert isinstance(part, AudioPart)
+    assert np.count_nonzero(part.pcm) == 16_000
 
 
 def test_a_window_that_the_detector_trips_over_is_told_and_the_turn_goes_on(caplog: pytest.LogCaptureFixture) -> None:

@@ -56,15 +56,19 @@ class Ear:
         self._last_frame_at, self._assumed_s = now, 0.0
 
     async def hear(self, pcm: Pcm, *, reply_heard: bool, assumed: bool = False) -> list[Signal]:
-        """`pcm`: shape [samples], 16 kHz. `assumed`: silence of ours."""
+        """`pcm`: shape [samples], 16 kHz. `assumed`: silence of ours. Raises what the detector raises."""
         self.recording.add(pcm, assumed=assumed)
         windows = self._framer.push(pcm)
         if self.taker is None or not windows:
             return []
-        probabilities, self._state = await self._engines.detect_worker.call(
-            _probabilities, self._engines.detector, windows, self._state
-        )
         size = self._engines.detector.window_samples
+        try:
+            probabilities, self._state = await self._engines.detect_worker.call(
+                _probabilities, self._engines.detector, windows, self._state
+            )
+        except Exception:
+            self.taker.position += size * len(windows)  # nobody knows what they were; the clock runs on all the same
+            raise
         signals: list[Signal] = []
         for probability in probabilities:
             signals += self.taker.window(probability, size, reply_heard=reply_heard)

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 _BITE = HEAR_HZ  # a long append is heard in bites of a second, so that nothing else waits behind it
 _MOST_WAITING = 30 * HEAR_HZ
+_COMPLAINT_S = 1.0  # between two errors about windows that could not be judged: there are dozens of those a second
 _Command = Callable[[], Awaitable[None] | None]
 
 
@@ -49,6 +50,7 @@ class Session:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
         self._waiting_samples = 0
+        self._complain_at = 0.0
         self._heard = asyncio.Event()
 
     # What a client does.
@@ -188,7 +190,14 @@ class Session:
 
     async def _listen(self, pcm: Pcm, *, assumed: bool = False) -> None:
         heard = self._dialogue.being_heard(self._loop.time())
-        for signal in await self._ear.hear(pcm, reply_heard=heard, assumed=assumed):
+        try:
+            signals = await self._ear.hear(pcm, reply_heard=heard, assumed=assumed)
+        except Exception:
+            if (now := self._loop.time()) < self._complain_at:
+                return
+            self._complain_at = now + _COMPLAINT_S
+            raise
+        for signal in signals:
             self._floor.follow(signal, self._loop.time())
         self._floor.transcribe_partially()
 
