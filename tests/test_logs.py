@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from conversation import converse, one_turn
+from scripted import Script
 from voxtral_voice import config, logs
 
 
@@ -100,6 +101,25 @@ def test_the_file_is_rotated_and_the_oldest_goes(tmp_path: Path) -> None:
     assert [file.name for file in files] == ["voice.log", "voice.log.1", "voice.log.2"]
     assert all(file.stat().st_size <= 2000 for file in files)
     assert entries(path)[-1]["message"] == "entry 99"
+
+
+def test_every_line_of_a_conversation_says_whose_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "voice.log"
+    configure(file=path, format="json")
+
+    def talks(script: Script) -> None:
+        def answer(said: str) -> str:
+            logging.getLogger("voxtral_voice.engine").info("answering")  # in a thread that all sessions share
+            return "Yes."
+
+        script.understander.answer = answer
+
+    conversations = [converse(one_turn, prepare=talks) for _ in range(2)]
+    logging.getLogger("voxtral_voice.test").info("nobody in particular")
+    whose = [(entry["message"].split()[0], entry.get("session")) for entry in entries(path)]
+    ids = [each.session.id for each in conversations]
+    assert len(set(ids)) == 2
+    assert whose == [*((word, id_) for id_ in ids for word in ("answering", "reply")), ("nobody", None)]
 
 
 @pytest.mark.parametrize("content", [False, True])

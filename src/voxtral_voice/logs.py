@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 import time
+from contextvars import ContextVar
 from logging.handlers import RotatingFileHandler
 
 from voxtral_voice.config import Logging
@@ -13,6 +14,16 @@ from voxtral_voice.config import Logging
 _QUIET = ("httpx", "httpx2", "huggingface_hub", "urllib3", "numba", "uvicorn.error", "asyncio")
 _CONTEXT = ("session", "turn")
 """Fields that a log call may pass in `extra`."""
+
+session: ContextVar[str | None] = ContextVar("session", default=None)
+"""Whose work is being done; every line logged meanwhile says so, those of the engines too."""
+
+
+class _Whose(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        if getattr(record, "session", None) is None:
+            record.session = session.get()
+        return True
 
 
 class _Json(logging.Formatter):
@@ -49,6 +60,7 @@ def configure(choice: Logging) -> None:
         )
     for handler in handlers:
         handler.setFormatter(formatter)
+        handler.addFilter(_Whose())
     logging.basicConfig(level=choice.level.upper(), handlers=handlers, force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from functools import partial
 
+from voxtral_voice import logs
 from voxtral_voice.config import Config
 from voxtral_voice.dialogue import Dialogue
 from voxtral_voice.ear import Ear
@@ -18,7 +19,7 @@ from voxtral_voice.edits import Edits
 from voxtral_voice.engines.protocols import Engines
 from voxtral_voice.events import Event, Failed
 from voxtral_voice.floor import Floor
-from voxtral_voice.history import Item
+from voxtral_voice.history import Item, new_id
 from voxtral_voice.metrics import Metrics
 from voxtral_voice.pipeline import Output
 from voxtral_voice.reply import Ended, Reply
@@ -37,7 +38,11 @@ _Command = Callable[[], Awaitable[None] | None]
 class Session:
     """Call `hear` and the commands from the event loop, in any order and at any time; none of them waits."""
 
-    def __init__(self, engines: Engines, config: Config, metrics: Metrics, settings: SessionSettings) -> None:
+    def __init__(
+        self, engines: Engines, config: Config, metrics: Metrics, settings: SessionSettings, session_id: str = ""
+    ) -> None:
+        """`session_id`: what the door and the log call it; made up when there is none."""
+        self.id = session_id or new_id("sess")
         self._loop = asyncio.get_running_loop()
         self._metrics = metrics
         self._inbox: asyncio.Queue[tuple[_Command, str | None]] = asyncio.Queue()
@@ -129,6 +134,7 @@ class Session:
 
     async def run(self) -> None:
         """The owner: everything above happens in here, one thing after the other."""
+        logs.session.set(self.id)  # in this task's context, which replies and engines inherit
         self._metrics.sessions_active.inc()
         try:
             while not self._closing:

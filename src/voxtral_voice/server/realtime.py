@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from voxtral_voice import audio
+from voxtral_voice import audio, logs
 from voxtral_voice.config import Config
 from voxtral_voice.history import Item, new_id
 from voxtral_voice.metrics import Metrics
@@ -106,7 +106,8 @@ class Connection:
                     await self._socket.close(code, reason)
 
     async def run(self, manager: ModelManager, metrics: Metrics) -> None:
-        session = Session(manager.engines, self._config, metrics, self._wire.settings())
+        logs.session.set(self._wire.id)
+        session = Session(manager.engines, self._config, metrics, self._wire.settings(), self._wire.id)
         await self._send([self._translator.session("session.created")])
         owner = asyncio.create_task(session.run(), name="session")
         tasks = [

@@ -116,6 +116,11 @@ class WireSession:
         self._parsed = _Session.model_validate(self.object)
 
     @property
+    def id(self) -> str:
+        """What the client and the log call the session."""
+        return str(self.object["id"])
+
+    @property
     def input_hz(self) -> int:
         return self._parsed.audio.input.format.rate
 
