@@ -78,6 +78,8 @@ MISTAKES = {
         "2",
     ),
     "a rule of two": ("vad:\n  onset: 0.2\n  offset: 0.5\n", "vad", 1, "offset must not be above onset"),
+    "a packet longer than the lead": ("playout:\n  duck_lead_ms: 60\n", "playout", 1, "at least two packet_ms"),
+    "a packet too long for the wire": ("playout:\n  packet_ms: 150\n", "playout.packet_ms", 2, "133"),
     "no end": ("turns:\n  graded:\n    low: []\n", "turns.graded", 2, "every silence must end the turn"),
     "a section that is a value": ("turns: 5\n", "turns", 1, "5"),
 }

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from voxtral_voice.config_file import ConfigError as ConfigError
+from voxtral_voice.config_file import merge, parse, put, read
 
 PREFIX = "VOXTRAL_"
 _PACKAGE = Path(__file__).parent
@@ -27,10 +29,6 @@ Milliseconds = Annotated[int, Field(ge=0, le=600_000)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 ModelChoice = Annotated[str, Field(min_length=1)] | None
 """A local folder, or the id of a repository on the hub; None: the store's own sources."""
-
-
-class ConfigError(Exception):
-    """The settings cannot be used; the message says where and why."""
 
 
 class _Section(BaseModel):
@@ -165,9 +163,16 @@ class Turns(_Section):
 class PlayoutChoice(_Section):
     lead_ms: int = Field(ge=40, le=300)
     duck_lead_ms: int = Field(ge=40, le=300)
-    packet_ms: int = Field(ge=20, le=200)
+    # With a crumb a packet is up to half as long again, without it down to half as long: 20-200 ms on the wire.
+    packet_ms: int = Field(ge=40, le=133)
     ahead_ms: int = Field(ge=500, le=600_000)
     draft_clauses: int = Field(ge=0, le=10)
+
+    @model_validator(mode="after")
+    def _a_packet_waits_while_one_is_heard(self) -> PlayoutChoice:
+        if min(self.lead_ms, self.duck_lead_ms) < 2 * self.packet_ms:
+            raise ValueError("lead_ms and duck_lead_ms must be at least two packet_ms: the sound would have holes")
+        return self
 
 
 class Reply(_Section):
@@ -218,15 +223,15 @@ def load(
     """
     environ = os.environ if environ is None else environ
     origins: dict[str, str] = {}
-    merged = _read(DEFAULTS, origins)
+    merged = read(DEFAULTS, origins)
     chosen = path or environ.get(f"{PREFIX}CONFIG")
     if chosen:
-        _merge(merged, _read(Path(chosen), origins))
+        merge(merged, read(Path(chosen), origins))
     for key, text, name in _from_environment(environ):
-        _set(merged, key, _parse(text, name), name, origins)
+        put(merged, key, parse(text, name), name, origins)
     for key, value in (overrides or {}).items():
         if value is not None:
-            _set(merged, key, value, f"--{key.rpartition('.')[2].replace('_', '-')}", origins)
+            put(merged, key, value, f"--{key.rpartition('.')[2].replace('_', '-')}", origins)
     try:
         return Config.model_validate(merged)
     except ValidationError as error:
@@ -248,59 +253,6 @@ def _from_environment(environ: Mapping[str, str]) -> list[tuple[str, str, str]]:
         if chosen := environ.get(name):
             found.append((key, chosen, name))
     return found
-
-
-def _read(path: Path, origins: dict[str, str]) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text)
-        data = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: {error}") from None
-    if data is None:
-        return {}
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}:1: expected sections such as `turns:`, found {type(data).__name__}")
-    _locate(node, "", path, origins)
-    return data
-
-
-def _locate(node: yaml.Node | None, prefix: str, path: Path, origins: dict[str, str]) -> None:
-    """Remember the line of every key."""
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            dotted = f"{prefix}{key.value}"
-            origins[dotted] = f"{path}:{key.start_mark.line + 1}"
-            _locate(value, f"{dotted}.", path, origins)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            origins[f"{prefix}{index}"] = f"{path}:{value.start_mark.line + 1}"
-            _locate(value, f"{prefix}{index}.", path, origins)
-
-
-def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:
-    for key, value in over.items():
-        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
-            _merge(base[key], value)
-        else:
-            base[key] = value
-
-
-def _set(data: dict[str, Any], dotted: str, value: object, origin: str, origins: dict[str, str]) -> None:
-    *sections, key = dotted.split(".")
-    for section in sections:
-        data = data.setdefault(section, {})
-        if not isinstance(data, dict):
-            raise ConfigError(f"{origin}: {section} has no keys of its own")
-    data[key] = value
-    origins[dotted] = origin
-
-
-def _parse(text: str, name: str) -> object:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name}: {error}") from None
 
 
 def _explain(entry: Any, origins: dict[str, str]) -> str:
