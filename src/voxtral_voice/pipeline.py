@@ -70,14 +70,18 @@ async def respond(request: Request, engines: Engines, rules: ChunkRules, emit: E
 async def _write(
     request: Request, engines: Engines, rules: ChunkRules, emit: Emit, clauses: asyncio.Queue[str | None]
 ) -> None:
-    chunker, spoken, finished = Chunker(rules), request.spoken, Finished()
+    chunker, spoken, complete = Chunker(rules), request.spoken, False
     stream: AsyncGenerator[Delta | Heard | Finished, None] = engines.understand_worker.stream(
         lambda cancel: engines.understander.reply(request.messages, request.settings, cancel)
     )
     async with aclosing(stream) as outputs:
         async for output in outputs:
             if isinstance(output, Finished):
-                finished = output
+                for clause in chunker.finish():
+                    await clauses.put(clause)
+                await clauses.put(None)
+                complete = True
+                emit(output)
             elif isinstance(output, Heard):
                 emit(output)
                 spoken = spoken and (request.speaks_every_language or output.language in ("", *SPOKEN_LANGUAGES))
@@ -88,10 +92,8 @@ async def _write(
                         await clauses.put(clause)
                 else:
                     emit(output)
-    for clause in chunker.finish():
-        await clauses.put(clause)
-    await clauses.put(None)
-    emit(finished)
+    if not complete:  # the engines were closed
+        await clauses.put(None)
 
 
 async def _speak(

@@ -43,7 +43,7 @@ class Understander(Protocol):
     def reply(
         self, messages: tuple[Message, ...], settings: ReplySettings, cancel: Cancel
     ) -> Iterator[Delta | Heard | Finished | Step]:
-        """Yields the reply's text as it comes and ends with `Finished`.
+        """Yields the reply's text as it comes, then `Finished`, behind which only `Heard` may follow.
 
         `Heard` comes once for each audio part of the last message that has no transcript yet, and where the engine
         needs words for them, of earlier messages too; nothing waits for it. `Step` lets others use the engine.
@@ -55,10 +55,8 @@ class Understander(Protocol):
 
 
 class Synthesizer(Protocol):
-    sample_rate_hz: int
-
     def speak(self, clause: str, voice: Voice, cancel: Cancel) -> Iterator[Pcm]:
-        """Yields the clause's sound, shape [samples] at `sample_rate_hz`, leading silence trimmed.
+        """Yields the clause's sound, shape [samples], 24 kHz, leading silence trimmed.
 
         Yields nothing for a clause without anything to say (emoji, punctuation).
         A set `cancel` ends the iteration within one step. Raises VoiceError("unknown_voice").

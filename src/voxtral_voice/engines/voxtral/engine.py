@@ -22,7 +22,7 @@ from voxtral_voice.engines.voxtral.decoder import Decoder
 from voxtral_voice.engines.voxtral.eight_bit import make_eight_bit
 from voxtral_voice.engines.voxtral.encoder import Encoder
 from voxtral_voice.engines.voxtral.features import LogMel
-from voxtral_voice.engines.voxtral.prompt import Clip, conversation, transcription
+from voxtral_voice.engines.voxtral.prompt import Clip, conversation, heard_from, transcription
 from voxtral_voice.engines.voxtral.reader import Hearing, Reader, Reason
 from voxtral_voice.engines.voxtral.sampling import Chooser
 from voxtral_voice.engines.voxtral.tokens import Text, Tokens
@@ -37,6 +37,7 @@ from voxtral_voice.types import (
     Pcm,
     ReplySettings,
     Step,
+    TextPart,
     VoiceError,
 )
 from voxtral_voice.voices import SPOKEN_LANGUAGES
@@ -90,6 +91,8 @@ class Voxtral:
         self._transcripts = Reader(hearing, self._decoder, range(slots, slots + 1), tokens.end)
         self._audio_turns = audio_turns
         self._without_voice = without_voice
+        # On a CPU reading takes seconds, and would hold up the very turn that it is for.
+        self.reads_ahead = place.type == "cuda"
         if place.type == "cuda":
             self._encoder.capture()
             self._decoder.capture()
@@ -158,22 +161,18 @@ class Voxtral:
     ) -> Iterator[Delta | Heard | Finished | Step]:
         most = min(settings.max_tokens, self._replies.context_tokens // 2)
         instructions = self._instructions(settings)
-        prompt = conversation(
-            self._tokens,
-            messages,
-            instructions,
-            audio_turns=self._audio_turns,
-            budget=self._replies.context_tokens - most,
-        )
+        budget = self._replies.context_tokens - most
+        prompt = conversation(self._tokens, messages, instructions, audio_turns=self._audio_turns, budget=budget)
         seed = zlib.crc32(repr(prompt.tokens).encode())
         chooser = Chooser(settings.temperature, settings.top_p, most, seed, self._decoder.device)
         writing = self._replies.write(prompt, chooser, most, cancel)
         hearing = self._write_down_last(messages, settings.language, cancel)
         text, speakable = Text(self._tokens), Speakable(_NO_LIMIT, _NO_LIMIT)
-        count = 0
+        count, written = 0, ""
         while not isinstance(token := _next(writing), str):
             count += 1
             piece = speakable.push(text.push(token))
+            written += piece
             yield Delta(piece) if piece else Step()
             if count > _FIRST_CLAUSE_TOKENS:
                 yield next(hearing, Step())
@@ -181,6 +180,19 @@ class Voxtral:
             yield Delta(piece)
         yield Finished(token, len(prompt.tokens), count)
         yield from hearing
+        if self.reads_ahead and not cancel.is_set():
+            self._read_ahead(messages, written, instructions, budget, cancel)
+
+    def _read_ahead(
+        self, messages: tuple[Message, ...], written: str, instructions: str, budget: int, cancel: Cancel
+    ) -> None:
+        """Where old sound becomes words with the next turn, read what the next prompt begins with while the voice
+        still speaks: otherwise all of it would be read when the user waits."""
+        turns, said = self._audio_turns, (*messages, Message("assistant", (TextPart(written),)))
+        if heard_from(said, turns, coming=1) == heard_from(said, turns):
+            return
+        ahead = conversation(self._tokens, said, instructions, audio_turns=turns, budget=budget, coming=1)
+        self._replies.prepare(ahead, cancel)
 
     def _instructions(self, settings: ReplySettings) -> str:
         if self._without_voice == "text" or settings.language in SPOKEN_LANGUAGES:

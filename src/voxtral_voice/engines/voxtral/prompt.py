@@ -63,14 +63,15 @@ def transcription(tokens: Tokens, clip: Clip, language: str) -> Prompt:
 
 
 def conversation(
-    tokens: Tokens, messages: Sequence[Message], instructions: str, *, audio_turns: int, budget: int
+    tokens: Tokens, messages: Sequence[Message], instructions: str, *, audio_turns: int, budget: int, coming: int = 0
 ) -> Prompt:
     """Asks for the next reply to `messages`, in at most `budget` tokens.
 
     Of what the user said the last turns stay sound (`heard_from` says which), older ones become their transcripts; the
-    oldest turns of a conversation that is too long are left out as `context.fit` says.
+    oldest turns of a conversation that is too long are left out as `context.fit` says. `coming`: spoken turns that
+    will follow, for what can be read before they are there.
     """
-    blocks = _blocks(messages, heard_from(messages, audio_turns))
+    blocks = _blocks(messages, heard_from(messages, audio_turns, coming))
     if not blocks or blocks[0][0] != "user":
         blocks.insert(0, ("user", []))
     blocks[0][1].insert(0, TextPart(instructions))
@@ -86,18 +87,19 @@ def conversation(
     return Prompt([tokens.begin, *(token for line in kept for token in line.tokens)], clips)
 
 
-def heard_from(messages: Sequence[Message], audio_turns: int) -> int:
+def heard_from(messages: Sequence[Message], audio_turns: int, coming: int = 0) -> int:
     """Index of the first message whose sound is still sound.
 
     It moves by two turns at a time, so that every other reply finds the whole conversation read already: between
     `audio_turns - 1` and `audio_turns` of the last spoken turns stay.
     """
     spoken = [index for index, message in enumerate(messages) if _is_spoken(message)]
-    if len(spoken) <= audio_turns:
+    count = len(spoken) + coming
+    if count <= audio_turns:
         return 0
     step = 2 if audio_turns > 1 else 1
-    dropped = -(-(len(spoken) - audio_turns) // step) * step
-    return spoken[dropped]
+    dropped = -(-(count - audio_turns) // step) * step
+    return spoken[dropped] if dropped < len(spoken) else len(messages)
 
 
 def _is_spoken(message: Message) -> bool:
