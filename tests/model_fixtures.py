@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from voxtral_voice import audio, config
-from voxtral_voice.types import HEAR_HZ, Cancel, Pcm, Voice
+from voxtral_voice.types import HEAR_HZ, SPEAK_HZ, Cancel, Pcm, Voice
 
 SPOKEN = "How old is the Brooklyn Bridge?"
 
@@ -63,7 +63,7 @@ def say(text: str, voice: str) -> Pcm:
         clauses = list(engine.speak(text, Voice(voice), Cancel()))
     finally:
         engine.close()
-    pcm = audio.resample(np.concatenate(clauses), engine.sample_rate_hz, HEAR_HZ)
+    pcm = audio.resample(np.concatenate(clauses), SPEAK_HZ, HEAR_HZ)
     return np.concatenate([pcm, np.zeros(HEAR_HZ // 2, np.float32)])
 
 

@@ -102,7 +102,6 @@ class ScriptedSynthesizer:
     sleep: Callable[[float], None] = time.sleep
     clause_s: float = 0.1
     word_s: float = 0.25
-    sample_rate_hz: int = SPEAK_HZ
     spoken: list[str] = field(default_factory=list)
 
     def speak(self, clause: str, voice: Voice, cancel: Cancel) -> Iterator[Pcm]:

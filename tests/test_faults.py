@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from conversation import Conversation, converse, one_turn, statuses
+from conversation import Conversation, converse, one_turn, statuses, texts
 from scripted import Script
 from voxtral_voice import config
-from voxtral_voice.events import Committed, Failed, PartialTranscript, UserStarted, UserStopped
-from voxtral_voice.types import AudioPart, Cancel, Heard, Pcm, VoiceError
+from voxtral_voice.events import Committed, Failed, PartialTranscript, ReplyBegun, ReplyText, UserStarted, UserStopped
+from voxtral_voice.types import AudioPart, Cancel, Heard, Pcm, Voice, VoiceError
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> set[tuple[str, str]]:
@@ -53,6 +53,33 @@ def test_a_partial_transcript_that_fails_does_not_end_all_of_them(caplog: pytest
     assert len(c.all(PartialTranscript)) >= 2
     assert statuses(c) == [("completed", "")]
     assert logged(caplog) == {("voxtral_voice.scribe", "a transcript failed")}
+
+
+@pytest.mark.parametrize("unspeakable", [("bat",), ("bat", "said", "know", "indeed")])
+def test_words_without_sound_are_shown_in_their_place_and_the_reply_ends_as_any_other(
+    unspeakable: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    def partly_mute(script: Script) -> None:
+        speak = script.synthesizer.speak
+
+        def speaks(clause: str, voice: Voice, cancel: Cancel) -> Iterator[Pcm]:
+            if not any(word in clause for word in unspeakable):
+                yield from speak(clause, voice, cancel)
+
+        script.synthesizer.speak = speaks  # type: ignore[method-assign]
+        script.understander.answer = lambda said: f"You said {said}. (bat) (bat). That is all I know. Yes indeed."
+
+    caplog.set_level(logging.INFO)
+    c = converse(one_turn, prepare=partly_mute)
+    assert statuses(c) == [("completed", "")]
+    assert "".join(event.text for event in c.all(ReplyText)).strip() == texts(c)[-1][1]
+    assert texts(c)[-1][1] == "You said word42. (bat) (bat). That is all I know. Yes indeed."
+    (begun,) = c.all(ReplyBegun)
+    assert begun.spoken
+    assert (c.audio_s(begun.response_id) > 0) == (len(unspeakable) == 1)
+    mute = sum(record.getMessage().startswith("a clause has no sound") for record in caplog.records)
+    assert mute == (1 if len(unspeakable) == 1 else len(c.all(ReplyText)))
+    assert c.metrics.prometheus().decode().count(f"voice_clauses_without_sound_total {float(mute)}") == 1
 
 
 def test_a_detector_that_is_broken_for_seconds_is_told_once_a_second_and_the_next_turn_lies_where_it_was_said(

@@ -46,6 +46,7 @@ class Metrics:
         self.drafts = Counter("voice_drafts", "Drafts by what became of them", ["outcome"], registry=self.registry)
         self.barge_ins = Counter("voice_barge_ins", "Replies interrupted by speech", registry=self.registry)
         self.joins = Counter("voice_joined_turns", "Turns that went on after their end", registry=self.registry)
+        self.unspoken = Counter("voice_clauses_without_sound", "Words shown and not spoken", registry=self.registry)
         self.errors = Counter("voice_errors", "Errors told to clients", ["code"], registry=self.registry)
 
     def turn(self, marks: Marks) -> dict[str, float]:

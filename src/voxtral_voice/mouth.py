@@ -59,6 +59,9 @@ class Mouth:
         packets, written = reply.release(now)
         for packet in packets:
             self._say(reply, packet.text, spoken=True)
+            if packet.text and not len(packet.pcm):  # an emoji, or letters that the voice has no sounds for
+                self._metrics.unspoken.inc()
+                log.info("a clause has no sound: the client sees its words alone", extra={"turn": reply.turn})
             if len(packet.pcm):
                 if audible(packet.pcm):
                     reply.marks.set("first_sent", now)

@@ -75,8 +75,6 @@ class Build(Protocol):
 class Kokoro:
     """One build, its voices and its phonemizers, for every session (`engines.protocols.Synthesizer`)."""
 
-    sample_rate_hz = SPEAK_HZ
-
     def __init__(self, build: Build, voices: Path, choice: VoiceChoice | None = None) -> None:
         """Speaks one word, so that everything is warm on return.
 
