@@ -60,17 +60,31 @@ class Framer:
         return [joined[start : start + self._size] for start in range(0, whole, self._size)]
 
 
-def read(source: Path | bytes, rate_hz: int) -> Pcm:
-    """A sound file (wav, flac, ogg, mp3) as mono samples at `rate_hz`. Raises VoiceError("invalid_audio")."""
+def require_length(samples: int, rate_hz: int, longest_s: float) -> None:
+    """Raises VoiceError("turn_too_long")."""
+    if samples > longest_s * rate_hz:
+        raise VoiceError(
+            "turn_too_long", f"the audio lasts {samples / rate_hz:.1f} s, at most {longest_s:g} s are taken"
+        )
+
+
+def read(source: Path | bytes, rate_hz: int, *, longest_s: float | None = None) -> Pcm:
+    """A sound file (wav, flac, ogg, mp3) as mono samples at `rate_hz`.
+
+    Raises VoiceError("invalid_audio"), and "turn_too_long" before anything is decoded.
+    """
     try:
         with soundfile.SoundFile(source if isinstance(source, Path) else io.BytesIO(source)) as file:
             in_hz = file.samplerate
             if not 4_000 <= in_hz <= 384_000:
                 raise VoiceError("invalid_audio", f"a sample rate of {in_hz} Hz is not audio of speech")
+            if longest_s is not None:
+                require_length(len(file), in_hz, longest_s)
             pcm = file.read(dtype="float32", always_2d=True)
     except (OSError, RuntimeError) as error:  # soundfile raises both for what it cannot read
         name = source if isinstance(source, Path) else "the upload"
-        raise VoiceError("invalid_audio", f"{name} cannot be read as audio: {error}") from None
+        reason = getattr(error, "error_string", error)  # soundfile's whole message names the object in memory
+        raise VoiceError("invalid_audio", f"{name} cannot be read as audio: {reason}") from None
     if not np.isfinite(pcm).all():
         raise VoiceError("invalid_audio", "the audio holds values that are not numbers")
     return resample(np.ascontiguousarray(pcm.mean(axis=1)), in_hz, rate_hz)

@@ -1,4 +1,4 @@
-"""The command line: `voxtral-voice serve | talk | say | transcribe | models`."""
+"""The command line: `voxtral-voice serve | talk | say | transcribe | job | verify | models`."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"voxtral-voice {__version__}")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", metavar="FILE", help="settings that override config.yaml (else VOXTRAL_CONFIG)")
-    common.add_argument("--profile", choices=["auto", "gpu", "cpu"], help="which engines (this version: cpu)")
+    common.add_argument("--profile", choices=["auto", "gpu", "cpu"], help="which engines (auto: what fits)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", parents=[common], help="run the server")
@@ -82,6 +82,16 @@ def _parser() -> argparse.ArgumentParser:
     transcribe.add_argument("file", type=Path, help="wav, flac, ogg or mp3")
     transcribe.add_argument("--language", help="en, hi, de, … or auto (default: en)")
     transcribe.set_defaults(run=_transcribe)
+
+    job = commands.add_parser("job", parents=[common], help="do a job for RunPod's queue here, and print its items")
+    job.add_argument("file", type=Path, metavar="FILE.json", help='{"input": {"type": …}}, as it is sent to RunPod')
+    job.add_argument("-o", "--output", type=Path, metavar="OUT.wav", help="write what was spoken there")
+    job.set_defaults(run=_job)
+
+    verify = commands.add_parser(
+        "verify", parents=[common], help="say which engines will run on this machine, why, and what is missing"
+    )
+    verify.set_defaults(run=_verify)
 
     models = commands.add_parser("models", parents=[common], help="list the models, or fetch them")
     models.add_argument("action", choices=["list", "fetch"])
@@ -147,7 +157,7 @@ def _say(arguments: argparse.Namespace, settings: Config) -> int:
         for voice in voices.VOICES.values():
             print(f"{voice.name:16} {voice.language:6} {voice.gender}")
         return 0
-    name = voices.resolve(arguments.voice) if arguments.voice else _default_voice(arguments.language, settings)
+    name = voices.resolve(arguments.voice) if arguments.voice else speech.default_voice(arguments.language, settings)
     _require_folder(arguments.output)
     speed = settings.voice.speed if arguments.speed is None else arguments.speed
     if not 0.5 <= speed <= 2.0:
@@ -169,20 +179,6 @@ def _say(arguments: argparse.Namespace, settings: Config) -> int:
     return 0
 
 
-def _default_voice(language: str | None, settings: Config) -> str:
-    from voxtral_voice.voices import VOICES
-
-    if language in (None, "en"):
-        return settings.voice.name
-    if language == "hi":
-        return settings.voice.hindi_name
-    prefix = "cmn" if language == "zh" else language
-    found = next((voice.name for voice in VOICES.values() if voice.language.split("-")[0] == prefix), None)
-    if found is None:
-        raise VoiceError("unknown_voice", f"no voice speaks {language!r}: en, hi, es, fr, it, pt, ja and zh are spoken")
-    return found
-
-
 def _transcribe(arguments: argparse.Namespace, settings: Config) -> int:
     from voxtral_voice import talk
 
@@ -201,15 +197,48 @@ def _transcribe(arguments: argparse.Namespace, settings: Config) -> int:
     return 0
 
 
+def _job(arguments: argparse.Namespace, settings: Config) -> int:
+    from voxtral_voice.worker import local
+    from voxtral_voice.worker.items import Item
+
+    if arguments.output:
+        _require_folder(arguments.output)
+    given = local.read_file(arguments.file)
+
+    async def run() -> list[Item]:
+        done: list[Item] = []
+        async with aclosing(local.do(given, settings)) as items:
+            async for item in items:
+                print(local.line(item), flush=True)
+                done.append(item)
+        return done
+
+    items = asyncio.run(run())
+    if arguments.output:
+        arguments.output.write_bytes(audio.to_wav(local.sound(items), SPEAK_HZ))
+    return 0 if items[-1]["type"] == "done" else 1
+
+
 def _models(arguments: argparse.Namespace, settings: Config) -> int:
-    from voxtral_voice.models import commands, cpu_profile
+    from voxtral_voice.models import choice, commands
     from voxtral_voice.models.store import from_config
 
     store = from_config(settings)
     if arguments.action == "list":
         print(commands.list_models(store))
         return 0
-    return commands.fetch_models(store, arguments.names or cpu_profile.needed(settings))
+    if arguments.names:
+        return commands.fetch_models(store, arguments.names)
+    plan = choice.choose(settings, store, store.fetch)
+    return commands.fetch_models(store, plan.models(settings.engines.reply))
+
+
+def _verify(_: argparse.Namespace, settings: Config) -> int:
+    from voxtral_voice.models import choice, requirements
+
+    lines = choice.requirements_of(settings)
+    print(requirements.report(lines))
+    return 0 if requirements.met(lines) else 1
 
 
 if __name__ == "__main__":
