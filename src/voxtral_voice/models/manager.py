@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from voxtral_voice.config import Config
-from voxtral_voice.engines.bridge import Worker
 from voxtral_voice.engines.protocols import Engines
-from voxtral_voice.models import cpu_profile
-from voxtral_voice.models.store import Store, from_config
+from voxtral_voice.models.build import Workers, build
+from voxtral_voice.models.choice import choose, look
+from voxtral_voice.models.machine import Machine
+from voxtral_voice.models.profile import Plan
+from voxtral_voice.models.store import ModelUnavailable, Store, from_config
 from voxtral_voice.models.warm_up import warm_up
 from voxtral_voice.types import VoiceError
 
 log = logging.getLogger(__name__)
-
-_LAST_STEP_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +34,20 @@ class ModelState:
 class ModelManager:
     """Owned by the process; `load` runs on its event loop, everything that blocks on threads."""
 
-    def __init__(self, config: Config, store: Store | None = None) -> None:
+    plan: Plan | None = None
+    """None until the machine has been looked at."""
+
+    def __init__(self, config: Config, store: Store | None = None, facts: Machine | None = None) -> None:
+        """`facts`: what the machine is, None to look."""
         self._config = config
         self._store = store or from_config(config)
-        self.profile = choose_profile(config)
-        self.states: dict[str, ModelState] = {name: ModelState() for name in cpu_profile.needed(config)}
+        self._facts = facts
+        self.profile: str = config.engines.profile
+        """As the settings have it until the machine has been looked at."""
+        self.states: dict[str, ModelState] = {}
         self._engines: Engines | None = None
-        self._workers: list[Worker] = []
+        self._built: Engines | None = None  # not ready before they are warm
+        self._workers: Workers | None = None
         self._failure: VoiceError | None = None
 
     @property
@@ -54,26 +62,43 @@ class ModelManager:
         assert self._engines is not None
         return self._engines
 
+    @property
+    def gpu(self) -> dict[str, object] | None:
+        """The GPU in use and what the engines hold of it, None without one."""
+        torch = sys.modules.get("torch")
+        if self.plan is None or self.plan.profile != "gpu" or self._facts is None or torch is None:
+            return None
+        return {
+            "name": self._facts.gpus[0].name,
+            "total_bytes": self._facts.gpus[0].total_bytes,
+            "allocated_bytes": torch.cuda.memory_allocated(),
+            "reserved_bytes": torch.cuda.memory_reserved(),
+        }
+
     def refusal(self) -> VoiceError | None:
         """Why nobody can be served, if so."""
         if self._failure is not None:
             return VoiceError("model_failed", self._failure.message)
         if self._engines is None:
             waiting = ", ".join(f"{name}: {s.detail}" for name, s in self.states.items() if s.state != "ready")
-            return VoiceError("model_loading", f"models are being loaded ({waiting})")
+            return VoiceError("model_loading", f"models are being loaded ({waiting or 'looking at the machine'})")
         return None
 
     async def load(self) -> None:
-        """Fetch, load and warm up. Raises VoiceError("model_failed"); the states say which and why."""
+        """Choose, fetch, load and warm up. Raises VoiceError("model_failed"); the states say which and why."""
         started = time.monotonic()
         try:
-            folders = {name: await self._fetch(name) for name in self.states}
-            workers = cpu_profile.Workers.start(self._config)
-            self._workers = list(workers.distinct)
+            plan = await self._choose(self._config)
+            try:
+                folders = await self._fetch_all(plan)
+            except ModelUnavailable as error:
+                plan = await self._without_voxtral(plan, error)
+                folders = await self._fetch_all(plan)
+            self._workers = Workers.start(plan, self._config)
             for name in self.states:
                 self.states[name] = ModelState("loading", 1.0, "loading")
-            engines = await cpu_profile.build(folders, self._config, workers)
-            await warm_up(engines, self._config)
+            self._built = await build(plan, folders, self._config, self._workers)
+            await warm_up(self._built, self._config, understands=plan.understander == "cascade")
         except VoiceError as error:
             self._fail(error)
             raise
@@ -82,20 +107,59 @@ class ModelManager:
             failure = VoiceError("model_failed", f"a model could not be loaded: {error}")
             self._fail(failure)
             raise failure from error
-        self._engines = engines
+        self._engines = self._built
         for name in self.states:
             self.states[name] = ModelState("ready", 1.0, "")
         log.info("%s profile ready in %.1f s", self.profile, time.monotonic() - started)
 
     def close(self) -> None:
         """Stop the threads and child processes."""
-        if self._engines is not None:
-            cpu_profile.close(self._engines)
-        self._engines = None
-        for worker in self._workers:
-            worker.close()
-        for worker in self._workers:  # a thread inside a library while the interpreter goes away aborts the process
-            worker.join(_LAST_STEP_S)
+        if self._built is not None:
+            self._built.synthesizer.close()
+        self._engines = self._built = None
+        if self._workers is not None:
+            self._workers.close()
+
+    async def _choose(self, config: Config) -> Plan:
+        if self._facts is None:
+            self._facts = await asyncio.to_thread(look, config)
+        loop = asyncio.get_running_loop()
+
+        def fetch(name: str) -> Path:
+            return asyncio.run_coroutine_threadsafe(self._fetch(name), loop).result()
+
+        plan = await asyncio.to_thread(choose, config, self._store, fetch, self._facts)
+        self.plan, self.profile = plan, plan.profile
+        log.info("%s profile: %s%s", plan.profile, plan.why, f". {plan.remedy}" if plan.remedy else "")
+        return plan
+
+    async def _without_voxtral(self, plan: Plan, error: ModelUnavailable) -> Plan:
+        """Where Voxtral was our own choice and cannot be had, the CPU answers. Raises `error` otherwise."""
+        engines = self._config.engines
+        if plan.understander != "voxtral" or engines.understander != "auto" or engines.profile != "auto":
+            raise error
+        log.warning("%s", error.message)
+        on_cpu = self._config.model_copy(update={"engines": engines.model_copy(update={"profile": "cpu"})})
+        plan = await self._choose(on_cpu)
+        self.plan = replace(plan, why=f"Voxtral could not be fetched: {error.message}")
+        return self.plan
+
+    async def _fetch_all(self, plan: Plan) -> dict[str, Path]:
+        names = plan.models(self._config.engines.reply)
+        self.states = {name: ModelState() for name in names}
+        folders = {}
+        for name in names:
+            try:
+                folders[name] = await self._fetch(name)
+            except ModelUnavailable as error:
+                if name != "kokoro" or self._config.models.kokoro:
+                    raise
+                log.warning(
+                    "%s\nIts weights are taken from kokoro_onnx, rounded to 8 bits, in their place.", error.message
+                )
+                del self.states[name]
+                folders[name] = await self._fetch("kokoro_onnx")
+        return folders
 
     async def _fetch(self, name: str) -> Path:
         loop = asyncio.get_running_loop()
@@ -109,7 +173,7 @@ class ModelManager:
         def report(_name: str, done: int, total: int) -> None:
             loop.call_soon_threadsafe(note, done, total)
 
-        self.states[name] = replace(self.states[name], detail="looking for it")
+        self.states[name] = ModelState(detail="looking for it")
         try:
             return await asyncio.to_thread(self._store.fetch, name, report)
         except VoiceError as error:
@@ -121,10 +185,3 @@ class ModelManager:
         for name, state in self.states.items():
             if state.state == "loading":
                 self.states[name] = ModelState("failed", state.progress, error.message)
-
-
-def choose_profile(config: Config) -> str:
-    """The profile for this machine. Raises VoiceError where the one asked for cannot run."""
-    if config.engines.profile == "gpu":
-        raise VoiceError("model_failed", "engines.profile gpu: this version has no GPU engines; use cpu or auto")
-    return "cpu"

@@ -11,6 +11,9 @@ from voxtral_voice.models import checkpoint
 from voxtral_voice.models.catalog import Hub, Model
 from voxtral_voice.models.hub_cache import cache_folders, cached_snapshots
 
+BAKED = Path("/opt/voxtral-voice/models")
+"""Where the Dockerfile puts models, one folder each."""
+
 MANIFEST = ".manifest.json"
 
 

@@ -34,13 +34,10 @@ from voxtral_voice.models.download import (
 )
 from voxtral_voice.models.hub import HubClient
 from voxtral_voice.models.hub_cache import RUNPOD_CACHE
-from voxtral_voice.models.places import Located, Place
+from voxtral_voice.models.places import BAKED, Located, Place
 from voxtral_voice.types import VoiceError
 
 log = logging.getLogger(__name__)
-
-BAKED = Path("/opt/voxtral-voice/models")
-"""Where the Dockerfile puts models, one folder each."""
 
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
