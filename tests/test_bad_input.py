@@ -100,6 +100,8 @@ BAD = {
     "negative silence": update(
         {"audio": {"input": {"turn_detection": {"type": "server_vad", "silence_duration_ms": -1}}}}
     ),
+    "a language nobody hears": update({"audio": {"input": {"transcription": {"language": "xx-YY"}}}}),
+    "a session of 300 kB": update({"tracing": {"note": "x" * 300_000}}),
     "a voice misspelled": update({"audio": {"output": {"voice": "af_hart"}}}, "unknown_voice"),
     # Things that are not there.
     "commit of nothing": event("input_audio_buffer.commit", "input_audio_buffer_commit_empty"),
@@ -111,6 +113,11 @@ BAD = {
     "an item without words": create("invalid_event", item(content=[{"type": "input_text", "text": ""}])),
     "an item without content": create("invalid_event", item(content=[])),
     "an item of half a sample": create("invalid_audio", item(content=[{"type": "input_audio", "audio": "AAAA"}])),
+    "an item of text and sound": create(
+        "invalid_event",
+        item(content=[{"type": "input_text", "text": "hello"}, {"type": "input_audio", "audio": "AAAA" * 2}]),
+    ),
+    "an item of no sound": create("invalid_event", item(content=[{"type": "input_audio", "audio": ""}])),
     "truncate to before the start": event(
         "conversation.item.truncate", "invalid_event", item_id="item_1", content_index=0, audio_end_ms=-5
     ),
@@ -118,6 +125,7 @@ BAD = {
         "response.create", "invalid_event", response={"output_modalities": ["audio", "text"]}
     ),
     "no tokens": event("response.create", "invalid_event", response={"max_output_tokens": 0}),
+    "much metadata": event("response.create", "invalid_event", response={"metadata": {"a": "x" * 1000}}),
     "metadata of numbers": event("response.create", "invalid_event", response={"metadata": {"a": 1}}),
 }
 
@@ -160,6 +168,7 @@ LENIENT: dict[str, Callable[[Client], Any]] = {
         c, '{"type": "session.update", "mood": 1, "session": {"type": "realtime", "mood": {"a": [null]}}}'
     ),
     "a voice of somebody else": lambda c: c.update(audio={"output": {"voice": "cosmo-v2"}}),
+    "a region of a language": lambda c: c.update(audio={"input": {"transcription": {"language": "en-GB"}}}),
     "unknown extras": lambda c: send_raw(
         c, '{"type": "session.update", "session": {"include": ["item.input_audio_transcription.logprobs"]}}'
     ),
@@ -176,6 +185,23 @@ async def test_what_is_unknown_but_harmless_is_ignored(caplog: pytest.LogCapture
         await speaks(client)
         assert client.errors() == []
     assert complaints(caplog) == []
+
+
+async def test_a_language_nobody_hears_is_told_with_those_that_are() -> None:
+    async with serving() as server, connected(server.url) as client:
+        await send_raw(client, update({"audio": {"input": {"transcription": {"language": "haw"}}}}).text)
+        error = (await client.event("error"))["error"]
+        assert error["param"] == "session.audio.input.transcription.language"
+        assert error["message"] == "'haw' is not heard; auto and these are: en"
+
+
+async def test_a_session_does_not_grow_by_what_is_added_to_it() -> None:
+    async with serving() as server, connect(server.socket_url) as socket:
+        kinds = [json.loads(await socket.recv())["type"]]
+        for index in range(4):
+            await socket.send(update({"tracing": {f"x{index}": "y" * 100_000}}).text)
+            kinds.append(json.loads(await socket.recv())["type"])
+        assert kinds == ["session.created", "session.updated", "session.updated", "error", "error"]
 
 
 async def test_an_item_id_can_be_used_once() -> None:

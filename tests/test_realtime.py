@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import numpy as np
 import pytest
+from openai.types.realtime.realtime_audio_formats_param import AudioPCM
 
 from realtime_client import Client, Message, connected, encoded, speech
 from realtime_server import quick, serving
 from scripted import Script
 
 LONG = "You said {}. " + "And this goes on for quite a while. " * 2
+
+PCM_24: AudioPCM = {"type": "audio/pcm", "rate": 24_000}
 
 TURN = [
     "input_audio_buffer.speech_started",
@@ -175,6 +179,19 @@ async def test_an_update_changes_what_it_names_and_null_leaves_the_turns_to_the_
         assert transcript(done) == "You said word33. That is all."
         assert client.all("input_audio_buffer.speech_started") == []
         client.check_order()
+
+
+async def test_an_update_is_told_behind_what_was_said_before_it() -> None:
+    async with serving() as server, connected(server.url, microphone=False) as client:
+        pcm = np.concatenate([speech(0.5, 42), np.zeros(24_000, np.float32)])
+        await client.connection.input_audio_buffer.append(audio=encoded(pcm))
+        await client.connection.session.update(
+            session={"type": "realtime", "audio": {"output": {"voice": "marin", "format": PCM_24}}}
+        )
+        await client.event("response.done")
+        kinds = client.kinds()
+        assert kinds.index("input_audio_buffer.speech_started") < kinds.index("session.updated")
+        assert client.all("response.created")[0]["response"]["audio"]["output"]["voice"] == "marin"
 
 
 async def test_server_vad_waits_exactly_as_long_as_it_is_told() -> None:

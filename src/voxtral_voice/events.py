@@ -6,7 +6,7 @@ Every event carries the turn that caused it, so that output of an older turn can
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from voxtral_voice.history import Item
 from voxtral_voice.types import Pcm
@@ -43,6 +43,14 @@ class Committed(Event):
 @dataclass(frozen=True, slots=True)
 class BufferCleared(Event):
     pass
+
+
+@dataclass(frozen=True, slots=True)
+class Configured(Event):
+    """From here on the session is as the client asked. Only for clients that want to hear it."""
+
+    echo: dict[str, Any]
+    """The door's own words for it, handed back."""
 
 
 @dataclass(frozen=True, slots=True)

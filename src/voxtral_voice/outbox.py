@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 
-from voxtral_voice.events import Event, ItemAdded, ItemRetrieved, ReplyAudio, ReplyText
+from voxtral_voice.events import Configured, Event, ItemAdded, ItemRetrieved, ReplyAudio, ReplyText
 
 _LEAST_BYTES = 512  # about what any event takes: a client may ask for very many small ones
 
@@ -55,5 +55,7 @@ class Outbox:
 def _size(event: Event) -> int:
     if isinstance(event, ReplyAudio):
         return 2 * len(event.pcm)
+    if isinstance(event, Configured):
+        return _LEAST_BYTES + len(str(event.echo))
     text = event.item.text if isinstance(event, (ItemAdded, ItemRetrieved)) else ""
     return _LEAST_BYTES + len(text)

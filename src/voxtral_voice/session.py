@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from functools import partial
+from typing import Any
 
 from voxtral_voice import logs
 from voxtral_voice.config import Config
@@ -17,7 +18,7 @@ from voxtral_voice.dialogue import Dialogue
 from voxtral_voice.ear import Ear
 from voxtral_voice.edits import Edits
 from voxtral_voice.engines.protocols import Engines
-from voxtral_voice.events import Event, Failed
+from voxtral_voice.events import Configured, Event, Failed
 from voxtral_voice.floor import Floor
 from voxtral_voice.history import Item, new_id
 from voxtral_voice.metrics import Metrics
@@ -54,6 +55,7 @@ class Session:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
+        self._languages = engines.understander.languages
         self._waiting_samples = 0
         self._complain_at = 0.0
         self._heard = asyncio.Event()
@@ -63,6 +65,11 @@ class Session:
     @property
     def settings(self) -> SessionSettings:
         return self._dialogue.settings
+
+    @property
+    def languages(self) -> frozenset[str]:
+        """ISO 639 codes of what is heard."""
+        return self._languages
 
     @property
     def busy(self) -> bool:
@@ -102,8 +109,11 @@ class Session:
         """Forget what has been said and not committed."""
         self._post(self._floor.clear, event_id)
 
-    def configure(self, settings: SessionSettings, event_id: str | None = None) -> None:
-        self._post(lambda: self._floor.configure(settings), event_id)
+    def configure(
+        self, settings: SessionSettings, echo: dict[str, Any] | None = None, event_id: str | None = None
+    ) -> None:
+        """Listen and answer otherwise from here on. `echo` comes back in order, as `Configured`."""
+        self._post(lambda: self._configure(settings, echo), event_id)
 
     def add(self, item: Item, after: str | None = None, event_id: str | None = None) -> None:
         """A written message, or one of an earlier conversation."""
@@ -169,6 +179,11 @@ class Session:
         except Exception:  # the conversation outlives a fault in one command; the log has the whole story
             log.exception("a command failed", extra={"turn": self._dialogue.turn})
             self._fail("internal_error", "something went wrong in the server", event_id)
+
+    def _configure(self, settings: SessionSettings, echo: dict[str, Any] | None) -> None:
+        self._floor.configure(settings)
+        if echo is not None:
+            self._dialogue.emit(Configured(self._dialogue.turn, echo))
 
     def _fail(self, code: str, message: str, event_id: str | None = None, param: str | None = None) -> None:
         self._metrics.errors.labels(code).inc()

@@ -12,6 +12,10 @@ from pydantic_core import from_json
 from voxtral_voice.types import VoiceError
 
 Id = Annotated[str, Field(min_length=1, max_length=512)]
+Metadata = Annotated[
+    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)
+]
+"""As OpenAI limits it."""
 
 
 class InvalidEvent(VoiceError):
@@ -80,10 +84,10 @@ class ItemTruncate(_Event):
 
 
 class ResponseIn(_Base):
-    instructions: str | None = None
+    instructions: str | None = Field(default=None, max_length=65_536)
     output_modalities: list[Literal["audio", "text"]] | None = Field(default=None, min_length=1, max_length=1)
     max_output_tokens: Annotated[int, Field(ge=1, le=4096)] | Literal["inf"] | None = None
-    metadata: dict[str, str] | None = None
+    metadata: Metadata | None = None
     conversation: Literal["auto"] = "auto"
 
 

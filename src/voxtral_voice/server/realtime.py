@@ -85,7 +85,7 @@ class Connection:
         self._socket = socket
         self._config = config
         self._wire = WireSession(config, model)
-        self._translator = Translator(self._wire)
+        self._translator = Translator(self._wire.object)
         self._resampler = audio.Resampler(self._wire.input_hz, HEAR_HZ)
         self._sending = asyncio.Lock()
         limits, now = config.limits, asyncio.get_running_loop().time()
@@ -108,7 +108,7 @@ class Connection:
     async def run(self, manager: ModelManager, metrics: Metrics) -> None:
         logs.session.set(self._wire.id)
         session = Session(manager.engines, self._config, metrics, self._wire.settings(), self._wire.id)
-        await self._send([self._translator.session("session.created")])
+        await self._send([self._translator.created()])
         owner = asyncio.create_task(session.run(), name="session")
         tasks = [
             owner,
@@ -183,20 +183,20 @@ class Connection:
                     raise client.InvalidEvent("invalid_event", "events are JSON text; audio goes in them as base64")
                 event = client.parse(text)
                 event_id = event.event_id
-                await self._obey(session, event)
+                self._obey(session, event)
             except VoiceError as error:
                 event_id = error.event_id if isinstance(error, client.InvalidEvent) else event_id
                 await self._send([self._translator.error(error.code, error.message, event_id, error.param)])
             await session.caught_up()  # meanwhile the socket is not read and TCP holds the rest
 
-    async def _obey(self, session: Session, event: client.ClientEvent) -> None:
+    def _obey(self, session: Session, event: client.ClientEvent) -> None:
         """Raises VoiceError for what cannot be done."""
         match event:
             case client.Append():
                 pcm = audio.from_pcm16(client.audio_bytes(event.audio))
                 session.hear(self._resampler.push(pcm))
             case client.SessionUpdate():
-                await self._update(session, event)
+                self._update(session, event)
             case client.Commit():
                 session.commit(event.event_id)
             case client.Clear():
@@ -214,13 +214,12 @@ class Connection:
             case client.ResponseCancel():
                 session.cancel(event.response_id, event.event_id)
 
-    async def _update(self, session: Session, event: client.SessionUpdate) -> None:
+    def _update(self, session: Session, event: client.SessionUpdate) -> None:
         before = self._wire.input_hz
-        self._wire.update(event.session)
+        self._wire.update(event.session, session.languages)
         if self._wire.input_hz != before:
             self._resampler = audio.Resampler(self._wire.input_hz, HEAR_HZ)
-        session.configure(self._wire.settings(), event.event_id)
-        await self._send([self._translator.session("session.updated")])
+        session.configure(self._wire.settings(), self._wire.object, event.event_id)
 
     def _item(self, item: client.ItemIn) -> Item:
         """The client's item as ours. Raises VoiceError when its content makes no sense."""
@@ -228,6 +227,10 @@ class Connection:
         sounds = [content for content in item.content if content.audio is not None]
         if sounds and item.role == "user":
             data = b"".join(client.audio_bytes(content.audio or "") for content in sounds)
+            if not data or any(content.text for content in item.content):
+                raise VoiceError(
+                    "invalid_event", "an item is either text or sound, and not empty", param="item.content"
+                )
             pcm = audio.resample(audio.from_pcm16(data), self._wire.input_hz, HEAR_HZ)
             words = " ".join(content.transcript for content in sounds if content.transcript) or None
             return Item(item_id, "user", AudioPart(pcm, words), spoken=True)

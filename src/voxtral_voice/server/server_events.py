@@ -10,7 +10,6 @@ import numpy as np
 from voxtral_voice import audio, events
 from voxtral_voice.events import Event
 from voxtral_voice.history import Item, new_id
-from voxtral_voice.server.wire_session import WireSession
 from voxtral_voice.types import SPEAK_HZ, AudioPart, Pcm
 
 Message = dict[str, Any]
@@ -38,9 +37,10 @@ def item_object(item: Item) -> Message:
 
 
 class Translator:
-    """One client's; remembers the response in progress."""
+    """One client's; remembers the response in progress and the session as the client has been told of it."""
 
-    def __init__(self, session: WireSession) -> None:
+    def __init__(self, session: Message) -> None:
+        """`session`: the object of `session.created`."""
         self._session = session
         self._conversation_id = new_id("conv")
         self._response: Message | None = None  # as response.created told it
@@ -49,11 +49,11 @@ class Translator:
         self._spoken = True
         self._transcript = ""
         self._resampler = audio.Resampler(SPEAK_HZ, SPEAK_HZ)
-        self._partial: dict[str, str] = {}  # user item -> words sent so far
+        self._partial = ("", "")  # the user's item, and its words sent so far
 
-    def session(self, kind: str) -> Message:
-        """`session.created` or `session.updated`."""
-        return _message(kind, session=self._session.object)
+    def created(self) -> Message:
+        """The first event."""
+        return _message("session.created", session=self._session)
 
     def error(
         self, code: str, message: str, event_id: str | None = None, param: str | None = None, *, fault: bool = False
@@ -76,6 +76,9 @@ class Translator:
                 return [_message("input_audio_buffer.committed", item_id=event.item_id, previous_item_id=previous)]
             case events.BufferCleared():
                 return [_message("input_audio_buffer.cleared")]
+            case events.Configured():
+                self._session = event.echo
+                return [_message("session.updated", session=event.echo)]
             case events.ItemAdded():
                 about = {"previous_item_id": event.previous_item_id, "item": item_object(event.item)}
                 return [_message("conversation.item.added", **about), _message("conversation.item.done", **about)]
@@ -89,7 +92,6 @@ class Translator:
             case events.PartialTranscript():
                 return self._partially(event)
             case events.Transcribed():
-                self._partial.pop(event.item_id, None)
                 usage = {"type": "duration", "seconds": round(event.seconds, 3)}
                 about = {"item_id": event.item_id, "content_index": 0, "transcript": event.text, "usage": usage}
                 return [_message("conversation.item.input_audio_transcription.completed", **about)]
@@ -123,8 +125,13 @@ class Translator:
             case _:
                 raise TypeError(f"no translation for {type(event).__name__}")
 
+    @property
+    def _output_hz(self) -> int:
+        rate: int = self._session["audio"]["output"]["format"]["rate"]
+        return rate
+
     def _started(self, event: events.ReplyStarted) -> list[Message]:
-        session = self._session.object
+        session = self._session
         output = session["audio"]["output"]
         self._response = {
             "id": event.response_id,
@@ -140,7 +147,7 @@ class Translator:
             "metadata": event.metadata,
         }
         self._item_id, self._transcript = None, ""
-        self._resampler = audio.Resampler(SPEAK_HZ, self._session.output_hz)
+        self._resampler = audio.Resampler(SPEAK_HZ, self._output_hz)
         return [_message("response.created", response=dict(self._response))]
 
     def _begun(self, event: events.ReplyBegun) -> list[Message]:
@@ -181,7 +188,7 @@ class Translator:
             # Of an interrupted reply nothing more is sent, not even what the resampler still holds.
             rest = _NO_SOUND if event.status == "cancelled" else self._resampler.push(_NO_SOUND, last=True)
             if len(rest):  # a crumb: silence makes it a packet as long as a client may expect
-                rest = np.pad(rest, (0, max(0, self._session.output_hz * _SHORTEST_MS // 1000 - len(rest))))
+                rest = np.pad(rest, (0, max(0, self._output_hz * _SHORTEST_MS // 1000 - len(rest))))
             said = [
                 *self._sound(rest),
                 self._part("response.output_audio.done"),
@@ -212,8 +219,8 @@ class Translator:
 
     def _partially(self, event: events.PartialTranscript) -> list[Message]:
         """A delta while the words only grow; a replaced tail is for those who asked for partials alone."""
-        before = self._partial.get(event.item_id, "")
-        self._partial[event.item_id] = event.text
+        before = self._partial[1] if self._partial[0] == event.item_id else ""
+        self._partial = (event.item_id, event.text)
         if event.text.startswith(before):
             delta = event.text[len(before) :]
             about = {"item_id": event.item_id, "content_index": 0, "delta": delta}

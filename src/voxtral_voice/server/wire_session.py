@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,7 +19,8 @@ from voxtral_voice.types import Voice, VoiceError
 from voxtral_voice.voices import VOICES, resolve
 
 MODEL = "voxtral-voice"
-_LANGUAGES = r"^(auto|[a-z]{2,3})([-_].*)?$"
+_LANGUAGE = r"^(auto|[a-z]{2,3})([-_].*)?$"
+_MOST_CHARS = 262_144  # of the whole object: it is sent back at every update, and a client may add to it each time
 
 
 class _Part(BaseModel):
@@ -46,7 +49,12 @@ class _SemanticVad(_Part):
 
 
 class _Transcription(_Part):
-    language: str | None = Field(default=None, pattern=_LANGUAGES)
+    language: str | None = Field(default=None, pattern=_LANGUAGE)
+
+    @property
+    def code(self) -> str | None:
+        """ISO 639, without the region; "auto", or None where the client has not said."""
+        return re.split("[-_]", self.language)[0] if self.language else None
 
 
 class _Input(_Part):
@@ -124,12 +132,11 @@ class WireSession:
     def input_hz(self) -> int:
         return self._parsed.audio.input.format.rate
 
-    @property
-    def output_hz(self) -> int:
-        return self._parsed.audio.output.format.rate
+    def update(self, change: Mapping[str, Any], languages: frozenset[str]) -> None:
+        """Deep merge: what is left out stays, null clears. Raises VoiceError, nothing changed, when it does not fit.
 
-    def update(self, change: Mapping[str, Any]) -> None:
-        """Deep merge: what is left out stays, null clears. Raises VoiceError, nothing changed, when it does not fit."""
+        `languages`: ISO 639 codes of what is heard.
+        """
         if change.get("type", "realtime") != "realtime":
             raise VoiceError("invalid_event", "only sessions of type `realtime` are served", param="session.type")
         merged = _merge(self.object, {key: value for key, value in change.items() if key not in ("id", "object")})
@@ -140,10 +147,13 @@ class WireSession:
             param = ".".join(["session", *(str(part) for part in first["loc"])])
             raise VoiceError("invalid_event", f"{param}: {first['msg']}", param=param) from None
         voice_name(parsed.audio.output.voice, self._config)
+        _check_language(parsed.audio.input.transcription, languages)
         merged = _known(merged, self.object)
         merged["audio"] = _known(merged["audio"], self.object["audio"])
         for part in ("input", "output"):
             merged["audio"][part] = _known(merged["audio"][part], self.object["audio"][part])
+        if len(json.dumps(merged, ensure_ascii=False)) > _MOST_CHARS:
+            raise VoiceError("invalid_event", f"a session has at most {_MOST_CHARS} characters", param="session")
         self.object, self._parsed = merged, parsed
 
     def settings(self) -> SessionSettings:
@@ -151,13 +161,13 @@ class WireSession:
         session, audio, included = self._parsed, self._parsed.audio, set(self._parsed.include or ())
         detection = audio.input.turn_detection
         limit = session.max_output_tokens
-        language = audio.input.transcription.language if audio.input.transcription else None
+        language = audio.input.transcription.code if audio.input.transcription else None
         base = SessionSettings.of(self._config)
         return replace(
             base,
             instructions=session.instructions,
             voice=Voice(voice_name(audio.output.voice, self._config), min(2.0, max(0.5, audio.output.speed))),
-            language=language[:2] if language and language != "auto" else (language or base.language),
+            language=language or base.language,
             spoken=session.output_modalities == ["audio"],
             max_tokens=self._config.reply.max_tokens if limit == "inf" else limit,
             rules=self._rules(detection),
@@ -196,6 +206,17 @@ def voice_name(asked: str, config: Config) -> str:
         if asked[:3].lower() in prefixes:
             raise
         return config.voice.name
+
+
+def _check_language(transcription: _Transcription | None, languages: frozenset[str]) -> None:
+    code = transcription.code if transcription is not None else None
+    if code not in (None, "auto", *languages):
+        heard = ", ".join(sorted(languages))
+        raise VoiceError(
+            "invalid_event",
+            f"{code!r} is not heard; auto and these are: {heard}",
+            param="session.audio.input.transcription.language",
+        )
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
