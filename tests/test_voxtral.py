@@ -51,7 +51,7 @@ class Both:
     def agree(self, messages: list[Message]) -> None:
         prompt = conversation(self.tokens, messages, PERSONA, audio_turns=9, budget=2000)
         inputs = self.official.chat(as_chat(messages))
-        ours = written(self.voxtral._replies, prompt)
+        ours = written(self.voxtral.replies, prompt)
         same_until_a_tie(ours, self.official.generate(inputs, 24), self.official, inputs)
 
 
@@ -85,7 +85,7 @@ def test_a_transcript_is_that_of_generate(both: Both) -> None:
     inputs = both.official.processor.apply_transcription_request(
         audio=pcm, language="en", model_id="any", sampling_rate=16_000, format=["WAV"]
     )
-    ours = written(both.voxtral._transcripts, transcription(both.tokens, Clip.of(pcm), "en"))
+    ours = written(both.voxtral.transcripts, transcription(both.tokens, Clip.of(pcm), "en"))
     same_until_a_tie(ours, both.official.generate(inputs, 24), both.official, inputs)
 
 
@@ -232,13 +232,13 @@ def test_silence_has_no_words(voxtral: Voxtral) -> None:
 def test_fixed_shapes_change_no_word(checkpoint: Path) -> None:
     """What is recorded on a GPU: rows padded to a few sizes, windows of a few widths. Here run plainly."""
     exact, fixed = (Voxtral.load(checkpoint, context_tokens=1500) for _ in range(2))
-    fixed._decoder.fixed_shapes = True
+    fixed.decoder.fixed_shapes = True
     for messages in CONVERSATIONS.values():
         assert reply(fixed, messages) == reply(exact, messages)
 
 
 def test_a_lane_that_is_full_says_so(voxtral: Voxtral) -> None:
-    decoder = voxtral._decoder
+    decoder = voxtral.decoder
     with pytest.raises(ValueError, match="2048"):
         decoder.read(0, decoder.embed(torch.zeros(10, dtype=torch.int64)), 2040)
 
@@ -249,7 +249,7 @@ def test_eight_bits_say_nearly_the_same(checkpoint: Path) -> None:
     kinds: tuple[Literal["bf16"], Literal["int8"]] = ("bf16", "int8")
     for weights in kinds:
         voxtral = Voxtral.load(checkpoint, weights=weights, context_tokens=512, slots=1)
-        decoder = voxtral._decoder
+        decoder = voxtral.decoder
         ids = torch.arange(1000, 1040)
         scores.append((decoder.read(0, decoder.embed(ids), 0).clone(), decoder.step(0, ids[:1], 40).clone()))
     for exact, rounded in zip(*scores, strict=True):

@@ -70,32 +70,35 @@ class Voxtral:
         context_tokens: int = 4096,
         audio_turns: int = 4,
         without_voice: Literal["english", "text"] = "english",
+        graphs: bool = True,
     ) -> None:
-        """`model`: transformers' VoxtralForConditionalGeneration, which is taken apart. Otherwise as `load`."""
+        """`model`: transformers' VoxtralForConditionalGeneration, which is taken apart. `graphs`: False calls on CUDA
+        what is otherwise recorded, for comparison. The rest as in `load`."""
         place = torch.device(device)
         if place.type == "cuda":  # this thread's kernels do not wait for the voice's
             torch.cuda.set_stream(torch.cuda.Stream(place))  # type: ignore[no-untyped-call]
         spare = min(TRANSCRIPT_CONTEXT_TOKENS, context_tokens)
         parts = model.model
-        self._tokens = tokens
-        self._decoder = Decoder(
+        self.tokens = tokens
+        self.decoder = Decoder(
             parts.language_model,
             model.lm_head,
             lanes=[context_tokens] * slots + [spare],
             device=place,
             settle=make_eight_bit if weights == "int8" else None,
         )
-        self._encoder = Encoder(parts.audio_tower.to(place), parts.multi_modal_projector.to(place))
-        hearing = Hearing(LogMel(place), self._encoder)
-        self._replies = Reader(hearing, self._decoder, range(slots), tokens.end)
-        self._transcripts = Reader(hearing, self._decoder, range(slots, slots + 1), tokens.end)
+        self.encoder = Encoder(parts.audio_tower.to(place), parts.multi_modal_projector.to(place))
+        self.mel = LogMel(place)
+        hearing = Hearing(self.mel, self.encoder)
+        self.replies = Reader(hearing, self.decoder, range(slots), tokens.end)
+        self.transcripts = Reader(hearing, self.decoder, range(slots, slots + 1), tokens.end)
         self._audio_turns = audio_turns
         self._without_voice = without_voice
         # On a CPU reading takes seconds, and would hold up the very turn that it is for.
         self.reads_ahead = place.type == "cuda"
-        if place.type == "cuda":
-            self._encoder.capture()
-            self._decoder.capture()
+        if place.type == "cuda" and graphs:
+            self.encoder.capture()
+            self.decoder.capture()
 
     @classmethod
     def load(
@@ -159,15 +162,15 @@ class Voxtral:
     def _reply(
         self, messages: tuple[Message, ...], settings: ReplySettings, cancel: Cancel
     ) -> Iterator[Delta | Heard | Finished | Step]:
-        most = min(settings.max_tokens, self._replies.context_tokens // 2)
+        most = min(settings.max_tokens, self.replies.context_tokens // 2)
         instructions = self._instructions(settings)
-        budget = self._replies.context_tokens - most
-        prompt = conversation(self._tokens, messages, instructions, audio_turns=self._audio_turns, budget=budget)
+        budget = self.replies.context_tokens - most
+        prompt = conversation(self.tokens, messages, instructions, audio_turns=self._audio_turns, budget=budget)
         seed = zlib.crc32(repr(prompt.tokens).encode())
-        chooser = Chooser(settings.temperature, settings.top_p, most, seed, self._decoder.device)
-        writing = self._replies.write(prompt, chooser, most, cancel)
+        chooser = Chooser(settings.temperature, settings.top_p, most, seed, self.decoder.device)
+        writing = self.replies.write(prompt, chooser, most, cancel)
         hearing = self._write_down_last(messages, settings.language, cancel)
-        text, speakable = Text(self._tokens), Speakable(_NO_LIMIT, _NO_LIMIT)
+        text, speakable = Text(self.tokens), Speakable(_NO_LIMIT, _NO_LIMIT)
         count, written = 0, ""
         while not isinstance(token := _next(writing), str):
             count += 1
@@ -191,8 +194,8 @@ class Voxtral:
         turns, said = self._audio_turns, (*messages, Message("assistant", (TextPart(written),)))
         if heard_from(said, turns, coming=1) == heard_from(said, turns):
             return
-        ahead = conversation(self._tokens, said, instructions, audio_turns=turns, budget=budget, coming=1)
-        self._replies.prepare(ahead, cancel)
+        ahead = conversation(self.tokens, said, instructions, audio_turns=turns, budget=budget, coming=1)
+        self.replies.prepare(ahead, cancel)
 
     def _instructions(self, settings: ReplySettings) -> str:
         if self._without_voice == "text" or settings.language in SPOKEN_LANGUAGES:
@@ -216,12 +219,12 @@ class Voxtral:
         if is_blank(pcm):
             yield Heard("", part)
             return
-        prompt = transcription(self._tokens, Clip.of(pcm), named)
-        room = self._transcripts.context_tokens - len(prompt.tokens)
+        prompt = transcription(self.tokens, Clip.of(pcm), named)
+        room = self.transcripts.context_tokens - len(prompt.tokens)
         most = min(_TOKENS_EXTRA + int(_MOST_TOKENS_PER_S * len(pcm) / HEAR_HZ), room)
-        greedy = Chooser(0.0, 1.0, most, 0, self._decoder.device)
-        text, words = Text(self._tokens), ""
-        writing = self._transcripts.write(prompt, greedy, most, cancel)
+        greedy = Chooser(0.0, 1.0, most, 0, self.decoder.device)
+        text, words = Text(self.tokens), ""
+        writing = self.transcripts.write(prompt, greedy, most, cancel)
         for token in writing:
             words += text.push(token)
             yield Step()
@@ -236,8 +239,8 @@ class Voxtral:
                 yield
         except VoiceError as error:
             if error.code == "out_of_memory":
-                self._replies.forget()
-                self._transcripts.forget()
+                self.replies.forget()
+                self.transcripts.forget()
             raise
 
 
