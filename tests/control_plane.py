@@ -80,6 +80,7 @@ class ControlPlane:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # head and body in one packet: the second would wait 40 ms for an acknowledgement
 
             def do_GET(self) -> None:
                 plane._answer(self)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
+import time
 from pathlib import Path
 
 import jiwer
@@ -13,11 +15,12 @@ import pytest
 import soundfile
 
 from control_plane import ControlPlane, worker
-from model_fixtures import Recording
+from model_fixtures import Recording, speech
 from test_worker import sound_of, wav
 from voxtral_voice import audio, cli
 from voxtral_voice.types import HEAR_HZ, SPEAK_HZ
 
+__all__ = ["speech"]
 pytestmark = pytest.mark.models
 
 ANSWER = {"VOXTRAL_ENGINES__REPLY": "template", "VOXTRAL_LIMITS__JOBS": "3"}
@@ -28,7 +31,7 @@ def words(text: str) -> str:
 
 
 def test_a_spoken_question_is_heard_answered_and_the_answer_understood(speech: Recording) -> None:
-    with ControlPlane() as plane, worker(plane, "handler.py", environment=ANSWER) as process:
+    with ControlPlane(stop_poll_s=1) as plane, worker(plane, "handler.py", environment=ANSWER) as process:
         asked = {"type": "converse", "audio": wav(speech.pcm), "voice": "af_bella"}
         transcript, *sounds, reply, done = plane.do(asked)
         assert jiwer.wer(words(speech.text), words(transcript["text"])) <= 0.2
@@ -57,6 +60,23 @@ def test_a_spoken_question_is_heard_answered_and_the_answer_understood(speech: R
         assert set(info["models"].values()) == {"ready"}
         assert {"en", "hi", "de"} <= set(info["languages"]["heard"])
         assert "Traceback" not in process.log
+
+        process.terminate()
+        assert process.process.wait(20) == 0
+        with pytest.raises(ProcessLookupError):  # nor is one of its children left
+            os.killpg(process.process.pid, 0)
+
+
+def test_sigterm_while_the_models_load_ends_the_worker_too() -> None:
+    with ControlPlane() as plane, worker(plane, "handler.py", ready=False) as process:
+        deadline = time.monotonic() + 60
+        while "profile: " not in process.log:
+            assert time.monotonic() < deadline, process.log
+            time.sleep(0.05)
+        time.sleep(0.5)
+        process.terminate()
+        assert process.process.wait(5) == 0
+        assert plane.polls == 0
 
 
 def test_the_command_line_does_the_same_job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

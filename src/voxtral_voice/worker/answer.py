@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 
+from voxtral_voice import logs
 from voxtral_voice.config import Config
 from voxtral_voice.models.manager import ModelManager
 from voxtral_voice.types import VoiceError
@@ -43,18 +44,19 @@ async def answer(given: object, manager: ModelManager, config: Config, job_id: s
 
 
 async def _work(given: object, manager: ModelManager, config: Config, out: Outlet, job_id: str) -> None:
+    logs.session.set(job_id)  # in this task's context, which the engines inherit
     try:
         await Work(manager, config, out).do(given)
     except Exception as error:
         known = _with_code(error)
         if known is None:
-            log.exception("job %s failed", job_id)
+            log.exception("the job failed")
             out.say("error", code="internal_error", message="the job failed inside; the worker's log says why")
         elif known.code in _PRIVATE:
-            log.error("job %s: %s: %s", job_id, known.code, known.message)
+            log.error("%s: %s", known.code, known.message)
             out.say("error", code=known.code, message="a model could not do its part; the worker's log says why")
         else:
-            log.info("job %s ends with %s", job_id, known.code)
+            log.info("ends with %s", known.code)
             out.say("error", code=known.code, message=known.message)
     finally:
         out.end()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from voxtral_voice import __version__, settings
@@ -17,6 +17,8 @@ from voxtral_voice.types import Delta, Finished, Heard, VoiceError
 from voxtral_voice.voices import SPOKEN_LANGUAGES, VOICES
 from voxtral_voice.worker.items import Outlet
 from voxtral_voice.worker.job_input import Converse, Info, Job, Said, Speak, Transcribe, read
+
+_PRIORITY = 1  # behind a conversation's turn, as text read aloud
 
 
 class Work:
@@ -52,8 +54,8 @@ class Work:
 
     async def _transcribe(self, job: Transcribe) -> None:
         engines, count = self._engines, 0
-        stream = engines.understand_worker.stream(
-            lambda cancel: engines.understander.transcribe(job.pcm, job.language, cancel)
+        stream: AsyncGenerator[Heard, None] = engines.understand_worker.stream(
+            lambda cancel: engines.understander.transcribe(job.pcm, job.language, cancel), priority=_PRIORITY
         )
         async with aclosing(stream) as stretches:
             async for heard in stretches:
