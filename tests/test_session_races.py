@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import gc
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -30,7 +31,7 @@ from voxtral_voice.events import (
 from voxtral_voice.history import Item
 from voxtral_voice.settings import SessionSettings
 from voxtral_voice.turn_rules import TurnRules
-from voxtral_voice.types import SPEAK_HZ, AudioPart, Cancel, Heard, Pcm, Step, TextPart
+from voxtral_voice.types import HEAR_HZ, SPEAK_HZ, AudioPart, Cancel, Heard, Pcm, Step, TextPart
 
 
 def rules(*, interrupts: bool = True) -> TurnRules:
@@ -339,3 +340,63 @@ def test_in_a_full_conversation_what_is_said_makes_the_oldest_items_go_and_the_c
     (begun,) = c.all(ReplyBegun)
     assert c.session.items()[-1].id == begun.item_id
     assert all(isinstance(event, Event) for _, event in c.log)
+
+
+def test_a_reply_under_way_stays_when_the_oldest_items_go() -> None:
+    def long(script: Script) -> None:
+        script.understander.answer = lambda said: "And so on and on. " * 10
+
+    async def story(c: Conversation) -> None:
+        c.session.add(written("item_1"))
+        c.session.respond()
+        await c.wait(1.0)
+        for _ in range(20):
+            await c.say(0.1)
+            c.session.commit()
+        await c.wait(12.0)
+
+    c = converse(story, prepare=long, rules=None, overrides={"limits.conversation_items": 16})
+    (done,) = c.all(ReplyDone)
+    assert done.item is not None
+    assert len(c.all(ItemDeleted)) == 6
+    assert done.item.id not in [event.item_id for event in c.all(ItemDeleted)]
+    assert len(c.session.items()) == 16
+
+
+# What has not begun when it is given up.
+
+
+async def forget(c: Conversation) -> None:
+    c.session.clear()
+    await c.wait(0.5)
+
+
+async def leave(c: Conversation) -> None:
+    pass
+
+
+@pytest.mark.parametrize("act", [forget, leave], ids=lambda act: act.__name__)
+@pytest.mark.filterwarnings("error")
+def test_partial_words_may_be_given_up_before_they_are_begun(act: Callable[[Conversation], Awaitable[None]]) -> None:
+    async def story(c: Conversation) -> None:
+        await c.say(0.3)
+        c.session.hear(np.full(HEAR_HZ, 0.42, np.float32))  # enough for the words so far to be asked for
+        await act(c)
+
+    converse(story, partials=True)
+    gc.collect()  # a coroutine that nobody awaited complains here
+
+
+def test_a_silence_longer_than_the_longest_turn_does_not_cost_its_first_words() -> None:
+    patient = replace(rules(), grades=((0.0, 60 * HEAR_HZ),), asks_endpoint=False)
+
+    async def story(c: Conversation) -> None:
+        await c.say(0.5, 11)
+        await c.say(3.0, 22)
+        await c.wait(14.0)
+
+    c = converse(story, rules=replace(patient, longest=5 * HEAR_HZ), overrides={"turns.max_turn_ms": 5000})
+    part = c.script.understander.seen[-1][0].parts[0]
+    assert isinstance(part, AudioPart)
+    assert np.count_nonzero(part.pcm > 0.1) == round(3.5 * HEAR_HZ)
+    assert len(c.all(Committed)) == 1

@@ -13,6 +13,7 @@ from voxtral_voice.turns import Signal, TurnTaker
 from voxtral_voice.types import HEAR_HZ, Pcm
 
 _TICK_S = 0.02
+_STALLED_S = 0.05  # late by this much we were busy ourselves, and what the client sent meanwhile may be waiting
 _CLOCK_S = 1e-6  # timers may fire this much early
 _LONGEST_FRAME_S = 0.5
 _LATE = 1.5  # times its own length: the frame behind it that has not come by then is missing
@@ -29,6 +30,7 @@ class Ear:
         self._patience_s = self._stalled_s
         self._last_frame_at = 0.0
         self._assumed_s = 0.0  # silence made up since the last frame
+        self._excused = False  # a stall of our own has been waited out since then
         self._tune(rules)
 
     def _tune(self, rules: TurnRules | None) -> None:
@@ -53,7 +55,7 @@ class Ear:
         """The client has sent `seconds` of audio: it is not stalled."""
         # Who sends half a second at a time is not stalled in between; who sends a whole question at once is answered.
         self._patience_s = max(self._stalled_s, _LATE * min(seconds, _LONGEST_FRAME_S))
-        self._last_frame_at, self._assumed_s = now, 0.0
+        self._last_frame_at, self._assumed_s, self._excused = now, 0.0, False
 
     async def hear(self, pcm: Pcm, *, reply_heard: bool, assumed: bool = False) -> list[Signal]:
         """`pcm`: shape [samples], 16 kHz. `assumed`: silence of ours. Raises what the detector raises."""
@@ -76,6 +78,11 @@ class Ear:
 
     def missing(self, now: float) -> Pcm:
         """The silence to assume by now because frames have stopped in the middle of something."""
+        due = self.missing_at()
+        if due is not None and now - due > _STALLED_S and not self._excused:
+            self._excused = True
+            self._last_frame_at += now - due + _TICK_S
+            return np.zeros(0, np.float32)
         elapsed_s = now - self._last_frame_at + _CLOCK_S
         if self.taker is None or not self.taker.waiting or elapsed_s < self._patience_s:
             return np.zeros(0, np.float32)

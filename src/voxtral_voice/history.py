@@ -85,10 +85,14 @@ class History:
             raise VoiceError("invalid_event", limit, param="item.content")
 
     def shed(self) -> list[str]:
-        """Forget the oldest items beyond the limits; never the newest. Returns their ids."""
+        """Forget the oldest items beyond the limits; never the newest, nor a reply under way. Returns their ids."""
         gone = list[str]()
-        while len(self._items) > 1 and (len(self._items) > self._most_items or self._size_bytes() > self._most_bytes):
-            gone.append(self._items.pop(0).id)
+        for item in tuple(self._items[:-1]):
+            if len(self._items) <= self._most_items and self._size_bytes() <= self._most_bytes:
+                break
+            if item.status != "in_progress":
+                self.delete(item.id)
+                gone.append(item.id)
         return gone
 
     def get(self, item_id: str) -> Item:

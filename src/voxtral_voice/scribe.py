@@ -18,7 +18,7 @@ from voxtral_voice.types import AudioPart, Heard
 
 log = logging.getLogger(__name__)
 
-Spawn = Callable[[Coroutine[None, None, Callable[[], None]]], asyncio.Task[None]]
+Spawn = Callable[[Coroutine[None, None, Callable[[], None]]], asyncio.Task[Callable[[], None]]]
 
 _TURNS, _SO_FAR = 2, 3  # priorities: behind replies and text read aloud
 
@@ -32,7 +32,7 @@ class Scribe:
         self._engines = engines
         self._spawn = spawn
         self._turns: dict[str, Item] = {}  # to be written down; the first of them is being
-        self._so_far: asyncio.Task[None] | None = None
+        self._so_far: asyncio.Task[Callable[[], None]] | None = None
 
     def write_down(self, items: Iterable[Item]) -> None:
         """The words of turns that get no answer yet: a later one rests on them. Each is written down once."""

@@ -53,7 +53,7 @@ class Session:
         self._scribe = Scribe(self._dialogue, engines, self._spawn)
         self._floor = Floor(self._ear, self._dialogue, self._scribe, engines, config, metrics, self._spawn)
         self._timer: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Callable[[], None]]] = set()
         self._closing = False
         self._languages = engines.understander.languages
         self._waiting_samples = 0
@@ -159,6 +159,7 @@ class Session:
                 self._timer.cancel()
             for task in self._tasks:
                 task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._dialogue.close()
 
     # The owner's side.
@@ -222,16 +223,19 @@ class Session:
             self._floor.follow(signal, self._loop.time())
         self._floor.transcribe_partially()
 
-    def _spawn(self, work: Coroutine[None, None, Callable[[], None]]) -> asyncio.Task[None]:
+    def _spawn(self, work: Coroutine[None, None, Callable[[], None]]) -> asyncio.Task[Callable[[], None]]:
         """Let `work` run beside the owner; the command that it returns is then the owner's to obey."""
-
-        async def run() -> None:
-            try:
-                self._post(await work)
-            except Exception:  # the conversation goes on without it
-                log.exception("an engine failed beside the conversation", extra={"turn": self._dialogue.turn})
-
-        task = asyncio.create_task(run())
+        task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._settle)
         return task
+
+    def _settle(self, task: asyncio.Task[Callable[[], None]]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        if error := task.exception():  # the conversation goes on without it
+            turn = self._dialogue.turn
+            log.error("an engine failed beside the conversation", exc_info=error, extra={"turn": turn})
+        else:
+            self._post(task.result())

@@ -205,6 +205,8 @@ class TurnTaker:
             self._drop_candidate()
             return [Resumed(self.position)]
         self._drop_candidate()
+        if self.position - self._onset >= rules.longest:  # a client may ask for a silence longer than any turn
+            return self._end(too_long=True)
         due = self.position - self._asked_at >= rules.endpoint_every
         return [*(self._ask() if due else []), *self._commit()]
 
