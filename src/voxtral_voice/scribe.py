@@ -31,14 +31,14 @@ class Scribe:
         self._dialogue = dialogue
         self._engines = engines
         self._spawn = spawn
-        self._turns: dict[str, Item] = {}  # to be written down; the first of them is being
+        self._turns: dict[str, None] = {}  # ids of what is to be written down, in order; the first of them is being
         self._so_far: asyncio.Task[Callable[[], None]] | None = None
 
     def write_down(self, items: Iterable[Item]) -> None:
         """The words of turns that get no answer yet: a later one rests on them. Each is written down once."""
         idle = not self._turns
         for item in items:
-            self._turns.setdefault(item.id, item)
+            self._turns[item.id] = None
         if idle:
             self._begin()
 
