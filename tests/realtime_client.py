@@ -129,7 +129,12 @@ class Client:
 
     async def say(self, seconds: float, level: int) -> None:
         """Returns when the last frame of it has been sent."""
-        size, pcm, said = round(FRAME_S * self.input_hz), speech(seconds, level, self.input_hz), asyncio.Event()
+        await self.play(speech(seconds, level, self.input_hz))
+
+    async def play(self, pcm: Pcm) -> None:
+        """`pcm` as the microphone hears it, at `input_hz`. Returns when its last frame has been sent."""
+        size, said = round(FRAME_S * self.input_hz), asyncio.Event()
+        pcm = np.pad(pcm, (0, -len(pcm) % size))
         for start in range(0, len(pcm), size):
             self._unsaid.put_nowait(pcm[start : start + size])
         self._unsaid.put_nowait(said)

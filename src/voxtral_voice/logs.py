@@ -11,7 +11,7 @@ from logging.handlers import RotatingFileHandler
 
 from voxtral_voice.config import Logging
 
-_QUIET = ("httpx", "httpx2", "huggingface_hub", "urllib3", "numba", "uvicorn.error", "asyncio")
+_QUIET = ("httpx", "mistral_common", "httpx2", "huggingface_hub", "urllib3", "numba", "uvicorn.error", "asyncio")
 _CONTEXT = ("session", "turn")
 """Fields that a log call may pass in `extra`."""
 
