@@ -6,8 +6,9 @@ usage() {
     cat <<'EOF'
 Usage: bash setup.sh serve [OPTIONS]   set up, fetch the models, serve; OPTIONS as in `voxtral-voice serve --help`
        bash setup.sh test              set up, then check format, lint, types and run the tests
+       bash setup.sh install           set up only
 
-PYTHON=/path/to/python chooses the Python 3.11 or 3.12 that .venv is made with.
+PYTHON=/path/to/python chooses the Python 3.11 or 3.12 that .venv is made with, VENV=/path/to/folder another place for it.
 EOF
 }
 
@@ -57,11 +58,20 @@ find_python() {
     $(python_command)"
 }
 
-has_gpu() { nvidia-smi -L >/dev/null 2>&1; }
+# Which build of torch this machine runs: the pinned one of PyPI is made for CUDA 13, which drivers from 580 on have;
+# an older driver gets the torch of requirements-cuda12.txt.
+torch_build() {
+    local driver
+    driver=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | head -n 1) || true
+    case ${driver%%.*} in
+        '' | *[!0-9]*) [ "$(uname -s)" = Linux ] && echo cpu || echo default ;;
+        *) [ "${driver%%.*}" -ge 580 ] && echo cuda13 || echo cuda12 ;;
+    esac
+}
 
 # What an installation depends on; when it changes, pip runs again.
 fingerprint() {
-    { pwd; has_gpu && echo gpu; .venv/bin/python -VV; cat setup.sh pyproject.toml "$@"; } | cksum
+    { pwd; torch_build; "$venv/bin/python" -VV; cat setup.sh pyproject.toml "$@"; } | cksum
 }
 
 # Without a GPU on Linux the CPU build of torch: 200 MB instead of 3 GB. Its index comes first, alone, so that nothing
@@ -69,47 +79,50 @@ fingerprint() {
 install_torch() {
     local torch
     torch=$(grep '^torch==' requirements.txt)
-    if [ "$(uname -s)" = Linux ] && ! has_gpu; then
-        pip_install --no-deps --index-url https://download.pytorch.org/whl/cpu --retries 1 --timeout 15 "$torch" && return
-        say "The CPU build of torch could not be had; taking the larger one of the default index."
-    fi
-    pip_install --constraint requirements.txt "$torch"
+    case $(torch_build) in
+        cpu)
+            pip_install --no-deps --index-url https://download.pytorch.org/whl/cpu --retries 1 --timeout 15 "$torch" && return
+            say "The CPU build of torch could not be had; taking the larger one of the default index."
+            ;;
+        cuda12) torch=$(grep '^torch==' requirements-cuda12.txt) ;;
+    esac
+    pip_install --constraint <(grep -v '^torch==' requirements.txt) "$torch"
 }
 
 pip_install() {
     local result=0 quiet=--quiet # without a terminal nobody watches bars
     [ -t 1 ] && quiet=--progress-bar=on
-    touch .venv/unfinished
-    .venv/bin/python -m pip install --disable-pip-version-check "$quiet" "$@" || result=$?
-    rm .venv/unfinished # it ended by itself, well or not
+    touch "$venv/unfinished"
+    "$venv/bin/python" -m pip install --disable-pip-version-check "$quiet" "$@" || result=$?
+    rm "$venv/unfinished" # it ended by itself, well or not
     return $result
 }
 
-# Makes or mends .venv. $1: `test` for the development dependencies too.
-# A stamp says that an installation is complete; .venv/unfinished that pip was killed in the middle of one, and then
+# Makes or mends the environment. $1: `test` for the development dependencies too.
+# A stamp in it says that an installation is complete; `unfinished` that pip was killed in the middle of one, and then
 # nothing in there can be trusted.
 set_up() {
     local python now
-    if [ -e .venv/unfinished ] || ! supported .venv/bin/python || ! .venv/bin/python -c 'import pip' 2>/dev/null; then
+    if [ -e "$venv/unfinished" ] || ! supported "$venv/bin/python" || ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then
         python=$(find_python)
-        say "Making .venv with $("$python" --version)"
-        "$python" -m venv --clear .venv
+        say "Making $venv with $("$python" --version)"
+        "$python" -m venv --clear "$venv"
     fi
-    now=$(fingerprint requirements.txt)
-    if [ "$now" != "$(cat .venv/stamp 2>/dev/null)" ]; then
-        say "Installing the pinned dependencies: 1.8 GB on disk, a few minutes"
-        rm -f .venv/stamp .venv/stamp-test
+    now=$(fingerprint requirements.txt requirements-cuda12.txt)
+    if [ "$now" != "$(cat "$venv/stamp" 2>/dev/null)" ]; then
+        say "Installing the pinned dependencies: 1.8 GB on disk, with CUDA 8; a few minutes"
+        rm -f "$venv/stamp" "$venv/stamp-test"
         install_torch
-        pip_install --requirement requirements.txt
+        pip_install --requirement <(grep -v '^torch==' requirements.txt)
         pip_install --no-deps --editable .
-        echo "$now" >.venv/stamp
+        echo "$now" >"$venv/stamp"
     fi
     [ "${1:-}" = test ] || return 0
     now=$(fingerprint requirements-dev.txt)
-    if [ "$now" != "$(cat .venv/stamp-test 2>/dev/null)" ]; then
+    if [ "$now" != "$(cat "$venv/stamp-test" 2>/dev/null)" ]; then
         say "Installing the development dependencies"
-        pip_install --requirement requirements-dev.txt
-        echo "$now" >.venv/stamp-test
+        pip_install --requirement <(grep -v '^-r' requirements-dev.txt)
+        echo "$now" >"$venv/stamp-test"
     fi
 }
 
@@ -141,15 +154,18 @@ case $command in
             case $argument in -h | --help) asked_help=1 ;; esac
         done
         ;;
-    test) [ $# -eq 0 ] || { usage >&2 && exit 2; } ;;
+    test | install) [ $# -eq 0 ] || { usage >&2 && exit 2; } ;;
     -h | --help | help) usage && exit 0 ;;
     *) usage >&2 && exit 2 ;;
 esac
 
 called_from=$PWD
+venv=${VENV:-$here/.venv}
+case $venv in /*) ;; *) venv=$called_from/$venv ;; esac
 cd -- "$here"
 set_up "$command"
-PATH="$here/.venv/bin:$PATH"
+[ "$command" != install ] || exit 0
+PATH="$venv/bin:$PATH"
 if [ "$command" = serve ]; then
     cd -- "$called_from" # relative paths in the options are the caller's
     [ -n "${asked_help:-}" ] || fetch_models "$@"

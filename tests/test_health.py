@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -11,11 +12,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets.asyncio.client import connect as async_connect
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from realtime_server import serving
 from scripted_process import free_port, scripted_process
+from voxtral_voice.server.last_use import LastUse
 
 
 async def test_ping_is_empty_and_204_while_models_load_then_200_and_503_when_they_failed() -> None:
@@ -56,6 +59,38 @@ async def test_the_second_port_serves_health_alone_under_the_same_key() -> None:
         assert (await health.get("/v1/realtime", headers=shown)).status_code == 404
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0, "the second port is still open"
+
+
+async def test_the_status_says_how_long_nobody_has_used_the_server() -> None:
+    now = 100.0
+    last_use = LastUse(lambda: now)
+    now += 7.9
+    assert last_use.idle_s == 7
+    with last_use.under_way():
+        now += 50
+        with last_use.under_way():
+            pass
+        assert last_use.idle_s == 0
+    now += 3
+    assert last_use.idle_s == 3
+
+
+async def test_only_who_talks_uses_the_server() -> None:
+    async with serving(key="a-secret") as server:
+        shown = {"X-API-Key": "a-secret"}
+
+        async def idle_s() -> int:
+            async with httpx.AsyncClient(base_url=server.url, headers=shown) as http:
+                seconds: int = (await http.get("/status")).json()["idle_s"]
+                return seconds
+
+        await asyncio.sleep(1.1)
+        async with async_connect(server.socket_url) as refused:
+            await refused.recv()
+            assert await idle_s() == 1
+        async with async_connect(server.socket_url, additional_headers=shown) as socket:
+            await socket.recv()
+            assert await idle_s() == 0
 
 
 async def test_one_port_named_twice_is_one_port() -> None:

@@ -54,7 +54,7 @@ def tracked(folder: str) -> list[str]:
     return [name for name in listed.stdout.splitlines() if (ROOT / name).exists()]
 
 
-@pytest.mark.parametrize("script", ["setup.sh", ".ci/run"])
+@pytest.mark.parametrize("script", ["setup.sh", ".ci/run", "deploy_voxtral_tts.sh", "start.sh"])
 def test_scripts_are_well_formed(script: str) -> None:
     subprocess.run(["bash", "-n", str(ROOT / script)], check=True)
 
@@ -66,7 +66,7 @@ def test_usage() -> None:
         assert "bash setup.sh serve" in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [(), ("install",), ("--serve",), ("test", "more")])
+@pytest.mark.parametrize("arguments", [(), ("begin",), ("--serve",), ("test", "more"), ("install", "more")])
 def test_wrong_usage_is_told_and_installs_nothing(arguments: tuple[str, ...]) -> None:
     done = setup(*arguments)
     assert done.returncode == 2

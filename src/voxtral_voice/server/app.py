@@ -19,6 +19,7 @@ from voxtral_voice.metrics import Metrics
 from voxtral_voice.models.manager import ModelManager
 from voxtral_voice.server import health, rest
 from voxtral_voice.server.door import Admission, Door
+from voxtral_voice.server.last_use import LastUse
 from voxtral_voice.server.realtime import RealtimeDoor
 from voxtral_voice.types import VoiceError
 
@@ -31,7 +32,7 @@ def create_app(config: Config, manager: ModelManager, key: str | None = None) ->
     `app.state.health` is the application of the second port.
     """
     server = config.server
-    metrics = Metrics()
+    metrics, last_use = Metrics(), LastUse()
     admission = Admission.of(key, server.host, server.origins)
     sockets = RealtimeDoor(manager, config, metrics, admission)
 
@@ -49,9 +50,14 @@ def create_app(config: Config, manager: ModelManager, key: str | None = None) ->
     alone = FastAPI(title="Voxtral Voice: health", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.door, app.state.health = sockets, alone
     for each in (app, alone):
-        each.include_router(health.router(config, manager, metrics, lambda: sockets.active))
+        each.include_router(health.router(config, manager, metrics, lambda: sockets.active, last_use))
         each.add_middleware(
-            Door, admission=admission, body_bytes=server.message_bytes, also_open=server.health_path, metrics=metrics
+            Door,
+            admission=admission,
+            body_bytes=server.message_bytes,
+            also_open=server.health_path,
+            metrics=metrics,
+            last_use=last_use,
         )
     if server.origins:  # the browser's own question comes without a key, so it is answered before the door
         app.add_middleware(

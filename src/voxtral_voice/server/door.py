@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -10,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from voxtral_voice.metrics import Metrics
 from voxtral_voice.server.key import admits
+from voxtral_voice.server.last_use import LastUse
 from voxtral_voice.server.origin import foreign
 from voxtral_voice.server.rest import refused
 from voxtral_voice.types import VoiceError
@@ -47,12 +49,15 @@ class Admission:
 class Door:
     """Refuses HTTP requests. Sockets go through, for only an accepted one can say why it closes."""
 
-    def __init__(self, app: ASGIApp, admission: Admission, body_bytes: int, also_open: str, metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, admission: Admission, body_bytes: int, also_open: str, metrics: Metrics, last_use: LastUse
+    ) -> None:
         self._app = app
         self._admission = admission
         self._body_bytes = body_bytes
         self._open = OPEN | {also_open}
         self._metrics = metrics
+        self._last_use = last_use
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -64,7 +69,14 @@ class Door:
                 await refused(refusal)(scope, receive, send)
                 return
             receive = _replayed(body, receive)
-        await self._app(scope, receive, send)
+        with self._last_use.under_way() if self._is_use(scope) else nullcontext():
+            await self._app(scope, receive, send)
+
+    def _is_use(self, scope: Scope) -> bool:
+        """Conversations and speech; who only looks whether the server is well does not keep it awake."""
+        if scope["type"] == "websocket":
+            return self._admission.refusal(scope) is None
+        return (scope["type"], scope.get("method")) == ("http", "POST")
 
 
 async def _body(scope: Scope, receive: Receive, limit_bytes: int) -> bytes | None:

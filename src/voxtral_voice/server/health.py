@@ -13,9 +13,12 @@ from voxtral_voice.config import Config
 from voxtral_voice.metrics import Metrics
 from voxtral_voice.models.manager import ModelManager
 from voxtral_voice.server import rest
+from voxtral_voice.server.last_use import LastUse
 
 
-def router(config: Config, manager: ModelManager, metrics: Metrics, active: Callable[[], int]) -> APIRouter:
+def router(
+    config: Config, manager: ModelManager, metrics: Metrics, active: Callable[[], int], last_use: LastUse
+) -> APIRouter:
     """`active`: conversations open at this moment."""
     routes = APIRouter()
 
@@ -51,6 +54,7 @@ def router(config: Config, manager: ModelManager, metrics: Metrics, active: Call
                 for name, state in manager.states.items()
             },
             "sessions": {"active": active(), "max": config.limits.sessions},
+            "idle_s": last_use.idle_s,
             "latency_ms": metrics.latency_ms(),
             **({"gpu": gpu} if gpu else {}),
         }
