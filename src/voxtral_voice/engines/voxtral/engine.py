@@ -75,7 +75,8 @@ class Voxtral:
         """`model`: transformers' VoxtralForConditionalGeneration, which is taken apart. `graphs`: False calls on CUDA
         what is otherwise recorded, for comparison. The rest as in `load`."""
         place = torch.device(device)
-        if place.type == "cuda":  # this thread's kernels do not wait for the voice's
+        if place.type == "cuda":  # this thread's kernels do not wait for the voice's, but for the weights' arrival
+            torch.cuda.synchronize(place)
             torch.cuda.set_stream(torch.cuda.Stream(place))  # type: ignore[no-untyped-call]
         spare = min(TRANSCRIPT_CONTEXT_TOKENS, context_tokens)
         parts = model.model
