@@ -15,7 +15,8 @@ SUPPORTED = ((3, 11), (3, 12))
 
 
 def main(arguments):
-    for python in (os.path.join(ROOT, ".venv", "bin", "python"), sys.executable):
+    made = os.environ.get("VENV") or os.path.join(ROOT, ".venv")  # as setup.sh reads it
+    for python in (os.path.join(made, "bin", "python"), sys.executable):
         if os.path.exists(python) and answers(python, "import voxtral_voice.cli"):
             return subprocess.call([python, "-m", "voxtral_voice.cli", "verify"] + arguments)
     if sys.version_info[:2] not in SUPPORTED:

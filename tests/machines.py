@@ -32,7 +32,7 @@ NO_GPU = Machine(
 def with_gpu(name: str, gib: float, capability: tuple[int, int], *, taken_gib: float = 0.4) -> Machine:
     """A machine with one card and torch for CUDA."""
     card = Gpu(name, int(gib * GIB), int((gib - taken_gib) * GIB), capability)
-    return replace(NO_GPU, gpus=(card,), driver="580.65.06", torch=CUDA, torchao=True)
+    return replace(NO_GPU, gpus=(card,), driver="580.65.06", torch=CUDA)
 
 
 RTX_4090 = with_gpu("NVIDIA GeForce RTX 4090", 23.6, (8, 9))
@@ -43,7 +43,7 @@ RTX_3060 = with_gpu("NVIDIA GeForce RTX 3060", 11.6, (8, 6))
 RTX_3080 = with_gpu("NVIDIA GeForce RTX 3080", 9.6, (8, 6))
 RTX_3070 = with_gpu("NVIDIA GeForce RTX 3070", 7.6, (8, 6))
 H100 = with_gpu("NVIDIA H100 80GB HBM3", 79.2, (9, 0))
-SMALL_RAM = replace(NO_GPU, ram_total_bytes=2 * GIB, ram_free_bytes=int(1.2 * GIB))
+SMALL_RAM = replace(NO_GPU, ram_total_bytes=2 * GIB, ram_free_bytes=int(1.4 * GIB))
 CUDA_TORCH_MISSING = replace(RTX_4090, torch=CPU_BUILD)
 OLD_DRIVER = replace(
     NO_GPU, torch=CUDA, gpu_problem="torch: The NVIDIA driver on your system is too old (found version 12080)"

@@ -65,6 +65,7 @@ def wanted(config: Config, store: Store) -> Wanted:
         weights=engines.weights,
         slots=engines.slots,
         context_tokens=engines.context_tokens,
+        reply=engines.reply,
         checkpoint=None if engines.understander == "cascade" else _checkpoint(store),
     )
 

@@ -62,7 +62,6 @@ class Machine:
     driver: str = ""
     torch: Torch | None = None
     """None: not installed."""
-    torchao: bool = False
     gpu_problem: str = ""
     """Why a GPU that seems to be there cannot be used, as its driver or torch says it."""
 
@@ -93,7 +92,6 @@ def look(
         gpus=seen,
         driver=driver,
         torch=torch,
-        torchao=importlib.util.find_spec("torchao") is not None,
         gpu_problem=problem,
     )
 

@@ -20,15 +20,17 @@ WORKSPACE_BYTES = 1_500_000_000
 KOKORO_BYTES = 330_000_000
 """Kokoro's 81.8 million parameters in 32 bits."""
 HOST_BYTES = 3_000_000_000
-"""Allowance for the process's own memory beside a GPU."""
-CPU_BYTES = 1_500_000_000
-"""Of the process with the cascade and Kokoro on a CPU: 1.2 GB measured, and room to breathe."""
+"""Allowance for the process's own memory beside a GPU; in 8 bits the checkpoint passes through it as well."""
+CPU_BYTES = {"smollm2": 1_900_000_000, "template": 1_400_000_000}
+"""Of the program on a CPU, by who replies. Resident once ready, child processes included: 1.6 GB with SmolLM2, 1.1 GB
+with templates; 0.3 GB more where Kokoro runs on torch."""
+TRANSCRIPT_TOKENS = 2048
+"""The engine keeps room for as many once, beside the conversations, for what it writes down."""
 FILES_SHARE = 1.2
 """Of its files' size, a checkpoint's need on a CPU: the weights, and a fifth for activations and loading."""
 
 _BF16 = (8, 0)
 _KOKORO = (7, 5)
-_TORCHAO = "Install it into the same environment: `.venv/bin/pip install torchao`."
 _ROOM = ((4, 4096), (2, 2048))
 
 
@@ -51,6 +53,7 @@ class Wanted:
     weights: Literal["auto", "bf16", "int8"] = "auto"
     slots: int = 0
     context_tokens: int = 0
+    reply: Literal["smollm2", "template"] = "smollm2"
     checkpoint: Checkpoint | None = None
     """None: nobody knows before it is fetched."""
 
@@ -132,7 +135,8 @@ def gpu_bytes(dimensions: Dimensions, weights: Literal["bf16", "int8"], slots: i
 
 
 def _kv_bytes(dimensions: Dimensions, slots: int, context_tokens: int, number_bytes: int) -> int:
-    return dimensions.kv_values * number_bytes * slots * context_tokens
+    tokens = slots * context_tokens + min(TRANSCRIPT_TOKENS, context_tokens)
+    return dimensions.kv_values * number_bytes * tokens
 
 
 def _on_gpu(wanted: Wanted, machine: Machine) -> Plan | Refusal:
@@ -201,10 +205,12 @@ def _voxtral_on_gpu(
         smallest, least = str(rung), need
         if need > gpu.free_bytes:
             continue
-        if rung.weights == "int8" and not machine.torchao:
+        host = HOST_BYTES + wanted.checkpoint.files_bytes
+        if rung.weights == "int8" and machine.ram_total_bytes < host:
             return Refusal(
-                f"on the {gpu.name} Voxtral fits in 8 bits alone ({rung}: {_gb(need)}), for which torchao is missing",
-                _TORCHAO,
+                f"on the {gpu.name} Voxtral fits in 8 bits alone, into which it is rounded in {_gb(host)} of RAM, and "
+                f"this machine has {_gb(machine.ram_total_bytes)}",
+                "Use a machine with more RAM, or a larger GPU.",
             )
         why = f"{gpu.name}: Voxtral in {rung} needs {_gb(need)}, {_gb(gpu.free_bytes)} are free"
         return Plan("gpu", "cuda", "voxtral", synthesizer, need, why, rung.weights, rung.slots, rung.context_tokens)
@@ -234,29 +240,30 @@ def _too_small(gpu: Gpu, need: int, what: str) -> Refusal:
 
 def _on_cpu(wanted: Wanted, machine: Machine, why: str) -> Plan | Refusal:
     if wanted.understander != "voxtral":
-        if machine.ram_free_bytes < CPU_BYTES:
-            return _no_ram(machine, CPU_BYTES, "the program")
-        return Plan("cpu", "cpu", "cascade", wanted.synthesizer, CPU_BYTES, why)
+        need = CPU_BYTES[wanted.reply]
+        if machine.ram_free_bytes < need:
+            return _no_ram(
+                machine, need, "the program", f"set engines.reply to template ({_gb(CPU_BYTES['template'])})"
+            )
+        return Plan("cpu", "cpu", "cascade", wanted.synthesizer, need, why)
     if wanted.checkpoint is None:
         return UNKNOWN
-    if wanted.weights == "int8" and not machine.torchao:
-        return Refusal("engines.weights is int8, for which torchao is missing", _TORCHAO)
     dimensions, files = wanted.checkpoint.dimensions, wanted.checkpoint.files_bytes
     number_bytes = 4 if files > 3 * dimensions.parameters else 2
     need = 0
     for slots, context_tokens in _rooms(wanted):
         kv = _kv_bytes(dimensions, slots, context_tokens, number_bytes)
-        need = round(files * FILES_SHARE) + kv + CPU_BYTES
+        need = round(files * FILES_SHARE) + kv + CPU_BYTES["template"]
         if need <= machine.ram_free_bytes:
-            why = f"{why}; Voxtral needs {_gb(need)} of RAM, {_gb(machine.ram_free_bytes)} are free"
+            why = f"{why}; with Voxtral {_gb(need)} of RAM are needed, {_gb(machine.ram_free_bytes)} are free"
             return Plan("cpu", "cpu", "voxtral", wanted.synthesizer, need, why, wanted.weights, slots, context_tokens)
-    return _no_ram(machine, need, "Voxtral on a CPU")
+    return _no_ram(machine, need, "the program with Voxtral on a CPU", ", or set engines.understander to cascade")
 
 
-def _no_ram(machine: Machine, need: int, what: str) -> Refusal:
+def _no_ram(machine: Machine, need: int, what: str, instead: str) -> Refusal:
     return Refusal(
         f"{what} needs {_gb(need)} of free memory, and there are {_gb(machine.ram_free_bytes)}",
-        "Free some, or use a machine with more" + ("." if what == "the program" else ", or the cascade."),
+        f"Free some, use a machine with more{instead}.",
     )
 
 

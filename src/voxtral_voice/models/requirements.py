@@ -81,20 +81,22 @@ def report(lines: Sequence[Line]) -> str:
     return "\n".join(said)
 
 
-def installed_packages(requirements: Path = _ROOT / "requirements.txt") -> list[Line]:
-    """Whether the packages are installed, at the versions of `requirements` where that file is there."""
-    if requirements.is_file():
-        pins = dict(_pins(requirements.read_text(encoding="utf-8")))
+def installed_packages(root: Path = _ROOT) -> list[Line]:
+    """Whether the packages are installed, at the pinned versions where `root` has the files with the pins."""
+    pins: dict[str, str]
+    if (root / "requirements.txt").is_file():
+        pins = _pins(root / "requirements.txt")
+        older = _pins(root / "requirements-cuda12.txt")  # what setup.sh takes instead for older drivers
     else:  # installed from a wheel, which names what it needs
         named = [line for line in metadata.requires("voxtral-voice") or [] if "extra ==" not in line]
-        pins = {re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0]: "" for line in named}
+        pins, older = {re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0]: "" for line in named}, {}
     there = {name: _version(name) for name in pins}
     if lacking := [name for name, version in there.items() if version is None]:
         return [Line("missing", f"packages: {_some(lacking)}", "Run `bash setup.sh serve`, which installs them.")]
     other = [
         f"{name} {version} (tested: {pins[name]})"
         for name, version in there.items()
-        if version and pins[name] and version.split("+")[0] != pins[name]
+        if version and pins[name] and version.split("+")[0] not in (pins[name], older.get(name))
     ]
     lines = [
         Line("ok", f"{len(pins) - len(other)} packages" + (" at their tested versions" if any(pins.values()) else ""))
@@ -115,16 +117,16 @@ def before_installation(environ: Mapping[str, str] = os.environ) -> list[Line]:
     known = PUBLISHED[MODELS["voxtral"].repo]
     wanted = Wanted(profile=profile, checkpoint=Checkpoint(known, 2 * known.parameters))  # type: ignore[arg-type]
     decision = decide(wanted, facts)
-    models = _on_this_machine(decision, root, environ) if isinstance(decision, Plan) else []
+    models = _on_this_machine(decision, wanted.reply, root, environ) if isinstance(decision, Plan) else []
     gpu = isinstance(decision, Plan) and decision.profile == "gpu"
     size_bytes = _CUDA_PACKAGES_BYTES if gpu else _PACKAGES_BYTES
     packages = Line("later", f"packages: about {size_bytes / 1e9:.0f} GB, not installed yet", "`bash setup.sh serve`")
     return check(facts, decision, models, [packages], size_bytes)
 
 
-def _on_this_machine(plan: Plan, root: Path, environ: Mapping[str, str]) -> list[ModelAt]:
+def _on_this_machine(plan: Plan, reply: str, root: Path, environ: Mapping[str, str]) -> list[ModelAt]:
     found = []
-    for name in plan.models("smollm2"):
+    for name in plan.models(reply):
         model = MODELS[name]
         looked = places.look(model, baked=places.BAKED, root=root, runpod_cache=RUNPOD_CACHE, environ=environ)
         whole = next((place for place in looked if not place.missing), None)
@@ -199,11 +201,11 @@ def _disk(facts: Machine, need_bytes: int) -> Line:
     return Line("missing", text, "Free some, or let VOXTRAL_MODELS_DIR name a folder on a larger disk.")
 
 
-def _pins(text: str) -> Iterator[tuple[str, str]]:
-    for line in text.splitlines():
-        name, equals, version = line.partition("==")
-        if equals and not line.startswith("#"):
-            yield name.strip(), version.split(";")[0].strip()
+def _pins(path: Path) -> dict[str, str]:
+    """Name to exact version."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    named = (line.partition("==") for line in lines if "==" in line and not line.startswith("#"))
+    return {name.strip(): version.split(";")[0].strip() for name, _, version in named}
 
 
 def _version(name: str) -> str | None:

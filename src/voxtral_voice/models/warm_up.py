@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from voxtral_voice.speech import read_aloud
 from voxtral_voice.types import HEAR_HZ, SPEAK_HZ, AudioPart, Finished, Heard, Message, Pcm, VoiceError
 
 _SENTENCE = "Hello, can you hear me?"
+_TOKENS = 32
+"""Enough for a clause; what comes after it is the same work again."""
 
 
 async def warm_up(engines: Engines, config: Config, *, understands: bool = True) -> None:
@@ -36,6 +39,7 @@ async def warm_up(engines: Engines, config: Config, *, understands: bool = True)
     outputs: list[Output] = []
     message = Message("user", (AudioPart(heard),))
     request = settings.request(chosen, config, (message,))
+    request = replace(request, settings=replace(request.settings, max_tokens=_TOKENS))
     await respond(request, engines, settings.chunk_rules(config), outputs.append, _at_once)
     _require(outputs, understands)
 
