@@ -65,10 +65,14 @@ class Image:
                         self._copy(source, target)
                 case "RUN":
                     self.run(text)
+                    if "-m venv" in text:
+                        self._show_the_base_to(Path(self._here(text.split()[-1])))
 
     def run(self, command: str) -> str:
         """What the command writes, both ways. Raises CalledProcessError."""
-        command = self._here(command).replace("python3.12", self.python).replace("/tmp/", f"{self.root}/tmp/")
+        command = self._here(re.sub(r"(?<![\w/])/tmp/", f"{self.root}/tmp/", command)).replace(
+            "python3.12", self.python
+        )
         (self.root / "tmp").mkdir(exist_ok=True)
         done = subprocess.run(
             ["/bin/bash", "-o", "pipefail", "-c", command],
@@ -85,6 +89,13 @@ class Image:
         """Of a command in it: the image's, and of ours only what reaches the package index."""
         kept = {name: text for name, text in os.environ.items() if name.startswith(("PIP_", "HTTP", "SSL", "LANG"))}
         return {**kept, "PATH": self._path(), "HOME": str(self.root), **self.environment}
+
+    def _show_the_base_to(self, venv: Path) -> None:
+        """An environment made from a Python that is in one itself sees neither's packages; behind its own, as there."""
+        ask = [self.python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+        packages = subprocess.run(ask, capture_output=True, text=True, check=True).stdout
+        (site,) = venv.glob("lib/python3*/site-packages")
+        (site / "base.pth").write_text(packages)
 
     def _copy(self, source: str, target: str) -> None:
         assert not ignored(source), f".dockerignore keeps {source} out"

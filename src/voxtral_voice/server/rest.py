@@ -91,7 +91,8 @@ def router(manager: ModelManager, config: Config) -> APIRouter:
             return refused(VoiceError("invalid_event", "nothing in this text can be spoken", param="input"))
         wav = body.response_format == "wav"
         kind = "audio/wav" if wav else f"audio/pcm;rate={SPEAK_HZ}"
-        return StreamingResponse(_sound(first, parts, wav=wav), media_type=kind)
+        unbuffered = {"X-Accel-Buffering": "no"}  # nginx would hold the first sound back until its buffers are full
+        return StreamingResponse(_sound(first, parts, wav=wav), media_type=kind, headers=unbuffered)
 
     return routes
 
