@@ -7,18 +7,21 @@ import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
 from checkpoint_examples import put_voxtral
-from machines import NO_GPU, RTX_4090
+from machines import MINI, NO_GPU, RTX_4090
 from model_fixtures import model_folder
 from scripted import Script, script
 from voxtral_voice import config
 from voxtral_voice.config import Config
+from voxtral_voice.models.build import Workers
 from voxtral_voice.models.choice import choose
 from voxtral_voice.models.manager import ModelManager
+from voxtral_voice.models.profile import Plan, Wanted, decide
 from voxtral_voice.models.store import from_config
 from voxtral_voice.models.warm_up import warm_up
 from voxtral_voice.types import SPEAK_HZ, Cancel, Pcm, Voice, VoiceError
@@ -50,6 +53,30 @@ async def test_a_gpu_that_is_demanded_and_not_there_is_refused_with_the_remedy()
     assert "engines.profile to cpu or auto" in refused.message
     assert (manager.ready, manager.gpu) == (False, None)
     manager.close()
+
+
+@pytest.mark.parametrize(("device", "shared"), [("cpu", True), ("cuda", False)])
+def test_on_a_gpu_the_voice_does_not_wait_for_the_understander(device: str, shared: bool) -> None:
+    profile: Literal["gpu", "cpu"] = "cpu" if device == "cpu" else "gpu"
+    workers = Workers.start(Plan(profile, device, "voxtral", "kokoro", 0, ""), settings())
+    assert (workers.understand is workers.speak) is shared
+    assert len({workers.detect, workers.endpoint, workers.understand}) == 3
+    workers.close()
+
+
+def test_what_the_engines_hold_of_the_gpu_is_told() -> None:
+    import torch  # as the engines have done by then
+
+    manager = ModelManager(settings(), facts=RTX_4090)
+    assert manager.gpu is None
+    manager.plan = decide(Wanted(checkpoint=MINI), RTX_4090)  # type: ignore[assignment]
+    held = torch.cuda.memory_allocated()
+    assert manager.gpu == {
+        "name": "NVIDIA GeForce RTX 4090",
+        "total_bytes": RTX_4090.gpus[0].total_bytes,
+        "allocated_bytes": held,
+        "reserved_bytes": torch.cuda.memory_reserved(),
+    }
 
 
 def test_before_the_machine_has_been_looked_at_that_is_what_is_awaited() -> None:

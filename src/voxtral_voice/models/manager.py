@@ -92,7 +92,7 @@ class ModelManager:
             try:
                 folders = await self._fetch_all(plan)
             except ModelUnavailable as error:
-                plan = await self._without_voxtral(plan, error)
+                plan = await self._without_voxtral(error)
                 folders = await self._fetch_all(plan)
             self._workers = Workers.start(plan, self._config)
             for name in self.states:
@@ -133,10 +133,10 @@ class ModelManager:
         log.info("%s profile: %s%s", plan.profile, plan.why, f". {plan.remedy}" if plan.remedy else "")
         return plan
 
-    async def _without_voxtral(self, plan: Plan, error: ModelUnavailable) -> Plan:
+    async def _without_voxtral(self, error: ModelUnavailable) -> Plan:
         """Where Voxtral was our own choice and cannot be had, the CPU answers. Raises `error` otherwise."""
-        engines = self._config.engines
-        if plan.understander != "voxtral" or engines.understander != "auto" or engines.profile != "auto":
+        engines, lost = self._config.engines, self.states.get("voxtral", ModelState()).state == "failed"
+        if not lost or engines.understander != "auto" or engines.profile != "auto":
             raise error
         log.warning("%s", error.message)
         on_cpu = self._config.model_copy(update={"engines": engines.model_copy(update={"profile": "cpu"})})
