@@ -22,6 +22,7 @@ from transformers.tokenization_mistral_common import MistralCommonBackend
 Size = Literal["tiny", "full"]
 _SPECIAL_TOKENS = 1000
 _TINY_VOCABULARY = 8000
+_SPREAD = 0.25  # of the tiny one's weights: wide enough that a wrong position or a wrong mask changes its words
 _NAMED = {24: "[AUDIO]", 25: "[BEGIN_AUDIO]", 34: "[TRANSCRIBE]"}
 
 
@@ -67,6 +68,7 @@ def configuration(size: Size) -> VoxtralConfig:
             "num_attention_heads": 4,
             "num_mel_bins": 128,
             "max_source_positions": 1500,
+            "initializer_range": _SPREAD,
         },
         text_config={
             "model_type": "llama",
@@ -78,6 +80,7 @@ def configuration(size: Size) -> VoxtralConfig:
             "num_key_value_heads": 2,
             "head_dim": 16,
             "max_position_embeddings": 32_768,
+            "initializer_range": _SPREAD,
             **tokens,
         },
     )

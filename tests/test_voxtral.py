@@ -65,6 +65,19 @@ def test_greedy_words_are_those_of_generate(name: str, both: Both) -> None:
     both.agree(CONVERSATIONS[name])
 
 
+def test_scores_are_those_of_the_official_model(both: Both) -> None:
+    messages = CONVERSATIONS["three turns"]
+    inputs = both.official.chat(as_chat(messages))
+    with torch.inference_mode():
+        theirs = both.official.model(**inputs).logits[0, -1]
+    prompt = conversation(both.tokens, messages, PERSONA, audio_turns=9, budget=2000)
+    slot = both.voxtral.replies._slots.take(prompt.tokens)
+    ours = both.voxtral.replies._read(slot, prompt.tokens, prompt, Cancel())
+    both.voxtral.replies._slots.give_back(slot)
+    assert ours is not None
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
 def test_also_turn_after_turn_on_what_is_kept(both: Both) -> None:
     """Each prompt goes on from the lane of the one before."""
     messages: list[Message] = []

@@ -13,6 +13,12 @@ from torch.nn import functional
 _FEW_ROWS = 16  # up to here a product waits for its weights; above it for its arithmetic, which bf16 does faster
 
 
+def _has_product(device: torch.device) -> bool:
+    """Whether this torch multiplies with 8 bits there; for CUDA it does since 2.9."""
+    key = "CUDA" if device.type == "cuda" else "CPU"
+    return bool(torch._C._dispatch_has_kernel_for_dispatch_key("aten::_weight_int8pack_mm", key))
+
+
 class EightBitLinear(nn.Module):
     """A Linear without bias, its weights rounded to 8 bits."""
 
@@ -25,10 +31,11 @@ class EightBitLinear(nn.Module):
         scale = weight.abs().amax(dim=1).float().clamp(min=1e-8) / 127
         self.register_buffer("weight", (weight.float() / scale[:, None]).round_().to(torch.int8))
         self.register_buffer("scale", scale.to(weight.dtype))
+        self._product = weight.dtype == torch.bfloat16 and _has_product(weight.device)
 
     def forward(self, rows: Tensor) -> Tensor:
         """`rows`: [rows, in]. Returns [rows, out]."""
-        if len(rows) > _FEW_ROWS or rows.dtype != torch.bfloat16:
+        if len(rows) > _FEW_ROWS or not self._product:
             return functional.linear(rows, self.weight.to(rows.dtype)) * self.scale
         product: Tensor = torch._weight_int8pack_mm(rows, self.weight, self.scale)
         return product
