@@ -64,7 +64,7 @@ class Image:
                     for source in sources:
                         self._copy(source, target)
                 case "RUN":
-                    self.run(text)
+                    self.run(text.replace("--system-site-packages ", ""))  # that would be this machine's
                     if "-m venv" in text:
                         self._show_the_base_to(Path(self._here(text.split()[-1])))
 

@@ -19,7 +19,7 @@ from voxtral_voice import cli, config
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = ["README.md", "docs/architecture.md", "docs/protocol.md", "docs/api.md"]
+DOCUMENTS = ["README.md", "docs/architecture.md", "docs/protocol.md", "docs/api.md", "RUNPOD_MANUAL_DEPLOYMENT.md"]
 # Imported under another name than they are installed, or used without being imported.
 IMPORTED_AS = {"pyyaml": "yaml", "huggingface-hub": "huggingface_hub"}
 NEVER_IMPORTED = {
