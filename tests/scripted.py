@@ -72,7 +72,7 @@ class ScriptedUnderstander:
         self.running += 1
         try:
             said = []
-            for index, part in enumerate(messages[-1].parts):
+            for index, part in enumerate(messages[-1].parts if messages else ()):
                 text = part.text
                 if isinstance(part, AudioPart) and text is None:
                     self.sleep(self.hear_s)
