@@ -1,3 +1,5 @@
+"""What every build of Kokoro promises, on each of them."""
+
 from __future__ import annotations
 
 import difflib
@@ -13,8 +15,9 @@ from faster_whisper import WhisperModel
 from model_fixtures import model_folder
 from voxtral_voice import audio
 from voxtral_voice.config import load
-from voxtral_voice.engines.kokoro import trimmed
+from voxtral_voice.engines.kokoro import Kokoro, trimmed
 from voxtral_voice.engines.kokoro_onnx import KokoroOnnx
+from voxtral_voice.engines.kokoro_torch import KokoroTorch
 from voxtral_voice.types import HEAR_HZ, SPEAK_HZ, Cancel, Pcm, Voice, VoiceError
 from voxtral_voice.voices import VOICES
 
@@ -31,9 +34,9 @@ roses were happy.
 LONG = "The river runs past the old mill, under the bridge, and down to the harbour where the boats are waiting. "
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[KokoroOnnx]:
-    made = KokoroOnnx(model_folder("kokoro_onnx"), model_folder("kokoro_voices"), threads=2)
+@pytest.fixture(scope="module", params=[KokoroOnnx, KokoroTorch])
+def engine(request: pytest.FixtureRequest) -> Iterator[Kokoro]:
+    made = request.param(model_folder("kokoro_onnx"), model_folder("kokoro_voices"), threads=2)
     yield made
     made.close()
 
@@ -43,7 +46,7 @@ def whisper() -> WhisperModel:
     return WhisperModel(str(model_folder("whisper_english")), compute_type="int8", cpu_threads=2)
 
 
-def say(engine: KokoroOnnx, clause: str, voice: str = "af_heart", speed: float = 1.0) -> Pcm:
+def say(engine: Kokoro, clause: str, voice: str = "af_heart", speed: float = 1.0) -> Pcm:
     pieces = list(engine.speak(clause, Voice(voice, speed), Cancel()))
     return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
 
@@ -60,7 +63,7 @@ def lead_ms(pcm: Pcm) -> float:
 
 
 @pytest.mark.parametrize("voice", ["af_heart", "bm_george", "hf_alpha"])
-def test_what_is_said_can_be_understood(engine: KokoroOnnx, whisper: WhisperModel, voice: str) -> None:
+def test_what_is_said_can_be_understood(engine: Kokoro, whisper: WhisperModel, voice: str) -> None:
     said = heard(whisper, say(engine, "Sure, I can help. The library opens at nine tomorrow morning.", voice))
     assert re.sub(r"\b9\b", "nine", said) == "sure i can help the library opens at nine tomorrow morning"
 
@@ -75,7 +78,7 @@ def test_what_is_said_can_be_understood(engine: KokoroOnnx, whisper: WhisperMode
         ("Yes.", "hf_alpha", 0.3),
     ],
 )
-def test_it_speaks_at_once(engine: KokoroOnnx, clause: str, voice: str, at_least_s: float) -> None:
+def test_it_speaks_at_once(engine: Kokoro, clause: str, voice: str, at_least_s: float) -> None:
     pcm = say(engine, clause, voice)
     assert pcm.dtype == np.float32
     assert pcm.ndim == 1
@@ -86,12 +89,12 @@ def test_it_speaks_at_once(engine: KokoroOnnx, clause: str, voice: str, at_least
     assert abs(pcm[-1]) < 0.001
 
 
-def test_a_clause_of_another_script_is_read_by_a_hindi_voice(engine: KokoroOnnx) -> None:
+def test_a_clause_of_another_script_is_read_by_a_hindi_voice(engine: Kokoro) -> None:
     clause = "आज मौसम अच्छा है।"
     np.testing.assert_array_equal(say(engine, clause, "af_heart"), say(engine, clause, "hf_alpha"))
 
 
-def test_speed_changes_the_length(engine: KokoroOnnx) -> None:
+def test_speed_changes_the_length(engine: Kokoro) -> None:
     clause = "I can help you with that tomorrow."
     usual, slow, quick = (len(say(engine, clause, speed=speed)) for speed in (1.0, 0.5, 2.0))
     assert slow == pytest.approx(2 * usual, rel=0.25)
@@ -99,28 +102,28 @@ def test_speed_changes_the_length(engine: KokoroOnnx) -> None:
 
 
 @pytest.mark.parametrize("speed", [0.4, 2.1, float("nan")])
-def test_a_speed_out_of_range_is_refused(engine: KokoroOnnx, speed: float) -> None:
+def test_a_speed_out_of_range_is_refused(engine: Kokoro, speed: float) -> None:
     with pytest.raises(VoiceError, match="speed") as refused:
         say(engine, "Hello.", speed=speed)
     assert refused.value.code == "invalid_event"
 
 
-def test_an_unknown_voice_is_refused(engine: KokoroOnnx) -> None:
+def test_an_unknown_voice_is_refused(engine: Kokoro) -> None:
     with pytest.raises(VoiceError, match="af_heart") as refused:
         say(engine, "Hello.", "af_hart")
     assert refused.value.code == "unknown_voice"
 
 
 @pytest.mark.parametrize("clause", ["", "🎉👍🏽", "…", "— !"])
-def test_nothing_to_say_is_nothing(engine: KokoroOnnx, clause: str) -> None:
+def test_nothing_to_say_is_nothing(engine: Kokoro, clause: str) -> None:
     assert list(engine.speak(clause, Voice("af_heart"), Cancel())) == []
 
 
-def test_the_same_clause_gives_the_same_samples(engine: KokoroOnnx) -> None:
+def test_the_same_clause_gives_the_same_samples(engine: Kokoro) -> None:
     np.testing.assert_array_equal(say(engine, "Good morning."), say(engine, "Good morning."))
 
 
-def test_a_clause_beyond_the_input_limit_plays_through(engine: KokoroOnnx, whisper: WhisperModel) -> None:
+def test_a_clause_beyond_the_input_limit_plays_through(engine: Kokoro, whisper: WhisperModel) -> None:
     assert len(engine._phonemizer.phonemes(STORY, "af_heart")) > 700
     pieces = list(engine.speak(STORY, Voice("af_heart"), Cancel()))
     assert len(pieces) >= 2
@@ -131,7 +134,7 @@ def test_a_clause_beyond_the_input_limit_plays_through(engine: KokoroOnnx, whisp
     assert words[-3:] == wanted[-3:]
 
 
-def test_cancelling_stops_a_part_under_way(engine: KokoroOnnx) -> None:
+def test_cancelling_stops_a_part_under_way(engine: Kokoro) -> None:
     took = []
     for _ in range(3):
         cancel, at = Cancel(), [0.0]
@@ -150,7 +153,7 @@ def test_cancelling_stops_a_part_under_way(engine: KokoroOnnx) -> None:
     assert len(say(engine, "Hello."))
 
 
-def test_a_cancelled_clause_is_not_begun(engine: KokoroOnnx) -> None:
+def test_a_cancelled_clause_is_not_begun(engine: Kokoro) -> None:
     cancel = Cancel()
     cancel.set()
     start = time.perf_counter()
@@ -158,7 +161,7 @@ def test_a_cancelled_clause_is_not_begun(engine: KokoroOnnx) -> None:
     assert time.perf_counter() - start < 0.2
 
 
-def test_no_callback_is_left_behind(engine: KokoroOnnx) -> None:
+def test_no_callback_is_left_behind(engine: Kokoro) -> None:
     cancel = Cancel()
     assert list(engine.speak("Yes.", Voice("af_heart"), cancel))
     assert not cancel._callbacks
@@ -178,11 +181,11 @@ def test_no_callback_is_left_behind(engine: KokoroOnnx) -> None:
         ("zf_xiaobei", "你好"),
     ],
 )
-def test_every_language_speaks(engine: KokoroOnnx, voice: str, clause: str) -> None:
+def test_every_language_speaks(engine: Kokoro, voice: str, clause: str) -> None:
     assert len(say(engine, clause, voice)) > 0.2 * SPEAK_HZ
 
 
-def test_all_voices_load(engine: KokoroOnnx) -> None:
+def test_all_voices_load(engine: Kokoro) -> None:
     styles = [engine._style(name) for name in VOICES]
     assert all(style.shape == (510, 1, 256) and np.isfinite(style).all() for style in styles)
     assert len({style.tobytes() for style in styles}) == 54

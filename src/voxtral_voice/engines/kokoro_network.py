@@ -1,0 +1,112 @@
+"""Kokoro-82M's forward pass in two steps: text to durations, then a given number of frames to sound.
+
+Between them the durations come to the host once, because they decide the shape of everything after. It follows
+`kokoro.model.KModel.forward_with_tokens` (Apache-2.0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from voxtral_voice.engines.kokoro_blocks import HOP_SAMPLES, Excitation, SnakeBlock, Spectra, StyledNorm
+
+FRAME_SAMPLES = 2 * HOP_SAMPLES
+"""Of sound for a frame of the durations: 25 ms at 24 kHz."""
+_PROSODY = 128  # a style's first half shapes the sound, its second half durations, pitch and loudness
+
+
+@dataclass(frozen=True)
+class Said:
+    """A text as the network reads it."""
+
+    durations: Tensor
+    """Frames of each token, shape [tokens], whole numbers of at least 1, on the device."""
+    prosody: Tensor
+    """Shape [1, 640, tokens]."""
+    sounds: Tensor
+    """Shape [1, 512, tokens]."""
+
+    def stretched(self, durations: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """`prosody` and `sounds` with each token as often as it has frames: shapes [1, 640 and 512, frames]."""
+        device = self.prosody.device
+        counts = torch.tensor(durations)
+        places = torch.arange(len(counts)).repeat_interleave(counts).to(device, non_blocking=True)
+        return self.prosody[:, :, places], self.sounds[:, :, places]
+
+
+class Network(nn.Module):
+    """Batches of one. Text and sound are worked out in `dtype`, what lies between in float32: durations, pitch."""
+
+    def __init__(self, model: Any, dtype: torch.dtype = torch.float32) -> None:
+        """`model`: what `kokoro_weights.load` gives; its modules are taken over."""
+        super().__init__()
+        generator = model.decoder.generator
+        self.excitation = Excitation(generator.m_source)
+        self.spectra = Spectra(generator.post_n_fft, generator.stft.hop_length)
+        del generator.m_source, generator.stft
+        for parent in list(model.modules()):
+            for name, child in list(parent.named_children()):
+                if type(child).__name__ == "AdaINResBlock1":
+                    setattr(parent, name, SnakeBlock(child))
+                elif type(child).__name__ == "AdaIN1d":
+                    setattr(parent, name, StyledNorm(child))
+        self.bert, self.bert_encoder = model.bert.to(dtype), model.bert_encoder
+        self.text_encoder, self.predictor = model.text_encoder, model.predictor
+        self.decoder = model.decoder.to(dtype)
+        self.dtype = dtype
+        self.eval().requires_grad_(False)
+
+    @property
+    def device(self) -> torch.device:
+        return self.spectra.window.device
+
+    def read(self, tokens: Tensor, style: Tensor, speed: float) -> Said:
+        """`tokens`: shape [1, 3 to 512], a pad at either end; `style`: shape [1, 256]."""
+        count = torch.tensor([tokens.shape[1]])  # on the CPU, where packed sequences want it
+        nothing = torch.zeros_like(tokens, dtype=torch.bool)
+        prosodic = style[:, _PROSODY:]
+        encoded = self.bert_encoder(self.bert(tokens).float()).transpose(1, 2)
+        prosody = self.predictor.text_encoder(encoded, prosodic, count, nothing)
+        hidden, _ = self.predictor.lstm(prosody)
+        frames = self.predictor.duration_proj(hidden).sigmoid().sum(-1)[0] / speed
+        durations = frames.round().clamp(min=1).long()
+        return Said(durations, prosody.transpose(1, 2), self.text_encoder(tokens, count, nothing))
+
+    def sound(self, prosody: Tensor, sounds: Tensor, style: Tensor) -> Tensor:
+        """What `Said.stretched` gives, and the style. Returns shape [frames * FRAME_SAMPLES], float32."""
+        pitch_hz, loudness = self.predictor.F0Ntrain(prosody, style[:, _PROSODY:])
+        decoder, timbre = self.decoder, style[:, :_PROSODY].to(self.dtype)
+        sounds = sounds.to(self.dtype)
+        curves = [decoder.F0_conv(pitch_hz[:, None].to(self.dtype)), decoder.N_conv(loudness[:, None].to(self.dtype))]
+        rest = [decoder.asr_res(sounds), *curves]
+        signal = decoder.encode(torch.cat([sounds, *curves], 1), timbre)
+        for block in decoder.decode:
+            signal = block(torch.cat([signal, *rest], 1), timbre)
+        return self._generated(signal, timbre, pitch_hz)
+
+    def silence(self, frames: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Arguments for `sound` that say nothing, for trials and recordings of so many frames."""
+        shapes = ((1, 640, frames), (1, 512, frames), (1, 256))
+        prosody, sounds, style = (torch.zeros(shape, device=self.device) for shape in shapes)
+        return prosody, sounds, style
+
+    def _generated(self, signal: Tensor, timbre: Tensor, pitch_hz: Tensor) -> Tensor:
+        generator = self.decoder.generator
+        source = self.spectra(self.excitation(pitch_hz)).to(self.dtype)
+        blocks = len(generator.resblocks) // len(generator.ups)
+        for index, up in enumerate(generator.ups):
+            signal = up(F.leaky_relu(signal, 0.1))
+            if index == len(generator.ups) - 1:
+                signal = generator.reflection_pad(signal)
+            signal = signal + generator.noise_res[index](generator.noise_convs[index](source), timbre)
+            found = [block(signal, timbre) for block in generator.resblocks[index * blocks : (index + 1) * blocks]]
+            signal = sum(found[1:], found[0]) / blocks
+        signal = generator.conv_post(F.leaky_relu(signal)).float()
+        bins = generator.post_n_fft // 2 + 1
+        return self.spectra.inverse(signal[:, :bins].exp(), signal[:, bins:].sin())[0]
