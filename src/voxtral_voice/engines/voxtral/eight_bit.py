@@ -14,7 +14,7 @@ _FEW_ROWS = 16  # up to here a product waits for its weights; above it for its a
 
 
 def _has_product(device: torch.device) -> bool:
-    """Whether this torch multiplies with 8 bits there; for CUDA it does since 2.9."""
+    """Whether this torch multiplies with 8 bits there; older ones do not on CUDA."""
     key = "CUDA" if device.type == "cuda" else "CPU"
     return bool(torch._C._dispatch_has_kernel_for_dispatch_key("aten::_weight_int8pack_mm", key))
 
