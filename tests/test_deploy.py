@@ -239,7 +239,10 @@ def test_with_the_real_models_it_comes_back_after_a_kill(tmp_path: Path) -> None
 def test_from_nothing_to_a_spoken_answer(tmp_path: Path) -> None:
     """A copy of the repository, an empty workspace: installs, fetches, serves. Minutes, and 3 GB in the workspace."""
     copy = tmp_path / "repository"
-    git(tmp_path, "clone", "--quiet", str(ROOT), str(copy))
+    for name in git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard").splitlines():
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, copy / name)
     pod = Pod(tmp_path, script=copy / "deploy_voxtral_tts.sh", environment={"VOXTRAL_PROFILE": "cpu"})
     times = {}
 
