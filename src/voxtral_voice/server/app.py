@@ -17,7 +17,7 @@ from voxtral_voice import __version__
 from voxtral_voice.config import Config
 from voxtral_voice.metrics import Metrics
 from voxtral_voice.models.manager import ModelManager
-from voxtral_voice.server import health, rest
+from voxtral_voice.server import health, pages, rest
 from voxtral_voice.server.door import Admission, Door
 from voxtral_voice.server.last_use import LastUse
 from voxtral_voice.server.realtime import RealtimeDoor
@@ -64,6 +64,7 @@ def create_app(config: Config, manager: ModelManager, key: str | None = None) ->
             CORSMiddleware, allow_origins=server.origins, allow_methods=["GET", "POST"], allow_headers=["*"]
         )
     app.include_router(rest.router(manager, config))
+    app.include_router(pages.router())
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -74,12 +75,6 @@ def create_app(config: Config, manager: ModelManager, key: str | None = None) ->
     @app.websocket("/v1/realtime")
     async def realtime(socket: WebSocket) -> None:
         await sockets.serve(socket)
-
-    @app.get("/")
-    async def index() -> dict[str, object]:
-        """What this is and where to go."""
-        links = {"realtime": "/v1/realtime", "speech": "/v1/audio/speech", "status": "/status", "docs": "/docs"}
-        return {"name": "Voxtral Voice", "version": __version__, **links}
 
     return app
 

@@ -10,6 +10,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from voxtral_voice.metrics import Metrics
+from voxtral_voice.server import pages
 from voxtral_voice.server.key import admits
 from voxtral_voice.server.last_use import LastUse
 from voxtral_voice.server.origin import foreign
@@ -17,7 +18,7 @@ from voxtral_voice.server.rest import refused
 from voxtral_voice.types import VoiceError
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-OPEN = frozenset({"/", "/ping", "/health", "/ready"})
+OPEN = frozenset({*pages.files(), "/ping", "/health", "/ready"})
 """What everybody may ask for."""
 
 
