@@ -8,6 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -17,7 +22,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from realtime_server import serving
-from scripted_process import free_port, scripted_process
+from scripted_process import free_port, scripted_process, wait_for
 from voxtral_voice.server.last_use import LastUse
 
 
@@ -112,6 +117,63 @@ def test_a_signal_ends_the_server_in_good_order(tmp_path: Path) -> None:
         assert closed.value.rcvd is not None
         assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1001, "the server is going away")
         assert server.popen.wait(10) == 0
+
+
+@contextmanager
+def endless_index() -> Iterator[str]:
+    """The address of a package index whose answers never end: a byte of them every 50 ms."""
+    over = threading.Event()
+
+    class Endless(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "100000000")
+            self.end_headers()
+            with suppress(OSError):
+                while not over.wait(0.05):
+                    self.wfile.write(b" ")
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    hub = ThreadingHTTPServer(("127.0.0.1", 0), Endless)
+    hub.daemon_threads = True
+    thread = threading.Thread(target=hub.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{hub.server_port}"
+    over.set()
+    hub.shutdown()
+    thread.join()
+    hub.server_close()
+
+
+def test_a_signal_ends_a_server_whose_models_are_still_coming(tmp_path: Path) -> None:
+    port = free_port()
+    inherited = {name: text for name, text in os.environ.items() if not name.startswith(("VOXTRAL_", "PORT"))}
+    with endless_index() as index:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "voxtral_voice.cli", "serve", "--port", str(port), "--host", "127.0.0.1"],
+            env={
+                **inherited,
+                "VOXTRAL_MODELS_DIR": str(tmp_path),
+                "HF_HOME": str(tmp_path),
+                "HF_HUB_OFFLINE": "1",
+                "PIP_INDEX_URL": index,
+            },
+        )
+        try:
+            wait_for(f"http://127.0.0.1:{port}/health")
+            end = time.monotonic() + 30
+            while "looking for it" not in httpx.get(f"http://127.0.0.1:{port}/ready").text:
+                assert time.monotonic() < end
+                time.sleep(0.05)
+            time.sleep(0.5)
+            assert httpx.get(f"http://127.0.0.1:{port}/ping").status_code == 204
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
+            process.wait()
 
 
 def serve(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from voxtral_voice.config import Config
+from voxtral_voice.engines.bridge import Worker
 from voxtral_voice.engines.protocols import Engines
 from voxtral_voice.models.build import Workers, build
 from voxtral_voice.models.choice import choose, look
@@ -174,11 +175,14 @@ class ModelManager:
             loop.call_soon_threadsafe(note, done, total)
 
         self.states[name] = ModelState(detail="looking for it")
+        fetcher = Worker("fetch")  # not asyncio's threads: the end of the process would wait for 9 GB to arrive
         try:
-            return await asyncio.to_thread(self._store.fetch, name, report)
+            return await fetcher.call(self._store.fetch, name, report)
         except VoiceError as error:
             self.states[name] = ModelState("failed", 0.0, error.message)
             raise
+        finally:
+            fetcher.close()
 
     def _fail(self, error: VoiceError) -> None:
         self._failure = error
