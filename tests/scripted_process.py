@@ -39,9 +39,9 @@ class Process:
 
 
 @contextmanager
-def scripted_process(folder: Path, **environment: str) -> Iterator[Process]:
-    """Ready at a free port; killed where it does not end by itself. `folder`: for what it writes."""
-    port = free_port()
+def scripted_process(folder: Path, port: int | None = None, **environment: str) -> Iterator[Process]:
+    """Ready at a free port or `port`; killed where it does not end by itself. `folder`: for what it writes."""
+    port = port or free_port()
     inherited = {name: text for name, text in os.environ.items() if not name.startswith(("VOXTRAL_", "PORT"))}
     with (folder / "stderr").open("w+") as stderr:
         process = subprocess.Popen(

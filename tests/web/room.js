@@ -38,7 +38,7 @@
     const recorder = context.createScriptProcessor(1024, 2, 1);
     recorder.onaudioprocess = ({ inputBuffer, playbackTime }) => {
       const channels = [0, 1].map((channel) => inputBuffer.getChannelData(channel).slice());
-      room.recorded.push({ at: playbackTime, channels });
+      room.recorded.push({ at: playbackTime - 2 * inputBuffer.duration, channels }); // filled one ago, played one ahead
     };
     room.merger.connect(recorder);
     connect.call(recorder, context.destination);

@@ -145,7 +145,7 @@ function bind() {
     conversation.talk(true);
   };
   start.onpointerup = start.onpointercancel = () => conversation.talk(false);
-  start.oncontextmenu = (event) => start.hasAttribute('data-hold') && event.preventDefault();
+  start.oncontextmenu = (event) => event.preventDefault();
   the('mute').onclick = () => conversation.mute();
   the('interrupt').onclick = () => conversation.interrupt();
   the('retry').onclick = () => {

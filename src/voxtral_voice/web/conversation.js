@@ -83,7 +83,7 @@ export class Conversation {
     this.link?.close();
     this.link = null;
     this.sound.flush(this.state.response?.id);
-    this.set({ waiting: false });
+    this.set({ waiting: false, trouble: null });
     this.apply({ type: 'page.link', link: 'idle' });
   }
 

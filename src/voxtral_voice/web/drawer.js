@@ -16,7 +16,9 @@ export class Drawer {
     this.changed = changed;
     this.dialog = /** @type {HTMLDialogElement} */ (the('drawer'));
     the('settings-open').onclick = () => this.open();
-    this.dialog.onclick = (event) => event.target === this.dialog && this.dialog.close();
+    this.dialog.onclick = ({ target }) => {
+      if (target === this.dialog) this.dialog.close();
+    };
     /** @type {() => void} */
     this.opened = () => {};
     this.options('language', [['', TEXT.languageDefault], ['auto', TEXT.automatic], ...LANGUAGES.map(named)]);

@@ -60,10 +60,10 @@ export function phase(state) {
   if (state.link === 'loading') return 'loading';
   if (state.link === 'waiting') return 'reconnecting';
   if (state.link !== 'open') return 'idle';
-  if (state.trouble) return 'error';
   if (state.speaking) return 'hearing';
   if (state.playing) return 'speaking';
   if (state.response || state.waiting) return 'thinking';
+  if (state.trouble) return 'error';
   return state.microphone === 'on' ? 'listening' : 'ready';
 }
 
@@ -79,7 +79,7 @@ const CHANGES = {
   'input_audio_buffer.speech_stopped': (state) => ({ ...state, speaking: false }),
   'input_audio_buffer.committed': (state, { item_id }) => put({ ...state, speaking: false }, item_id, { role: 'user', spoken: true }),
   'input_audio_buffer.cleared': (state) => ({
-    ...state, speaking: false, items: state.items.filter((item) => !(item.role === 'user' && item.status === 'open' && !item.partial)),
+    ...state, items: state.items.filter((item) => !(item.role === 'user' && item.status === 'open' && !item.partial)),
   }),
   'conversation.item.input_audio_transcription.delta': (state, { item_id, delta }) => {
     const before = find(state, item_id)?.partial ?? '';
@@ -116,7 +116,8 @@ const CHANGES = {
   error: (state, { error }) => (HARMLESS.has(error.code) ? state : { ...state, notice: { code: error.code, message: error.message } }),
 
   'page.link': (state, { link, trouble = null, retry = null }) => ({
-    ...state, link, trouble, retry,
+    ...state, link, retry,
+    trouble: trouble ?? (state.trouble?.code.startsWith('mic_') ? state.trouble : null),
     loading: link === 'loading' ? state.loading : null,
     ...(link === 'open' ? { notice: null } : broken(state)),
   }),
