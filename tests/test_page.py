@@ -46,7 +46,7 @@ def loud(pcm: Pcm, hz: int, floor: float = 0.02) -> list[tuple[float, float]]:
 
 
 def levels(lines: list[str]) -> list[int]:
-    """Which of 30, 42 and 60 was heard: an edge in the sound rings in resamplers, and the loudest sample is the word."""
+    """Which of 30, 42 and 60 was heard: edges of the sound ring in resamplers, and the loudest sample is the word."""
     return [min((30, 42, 60), key=lambda level: abs(level * 1.05 - int(line.removeprefix("word")))) for line in lines]
 
 

@@ -128,11 +128,11 @@ export const PERSONA_NAMES = {
   default: 'The server’s', brief: 'Brief', teacher: 'Teacher', story: 'Storyteller', custom: 'My own words',
 };
 
-/** What can be chosen as the user's language; the server says where it hears one of them not. */
+/** The user's; the server says where it does not hear one of them. */
 export const LANGUAGES = ['en', 'hi', 'es', 'fr', 'de', 'it', 'pt', 'nl', 'ja', 'zh'];
 
-/** A sentence to know a voice by, in its own language. */
-/** @type {Record<string, string>} */
+/** A sentence to know a voice by.
+ * @type {Record<string, string>} */
 export const SAMPLES = {
   'en-us': 'Hello, this is how I sound.',
   'en-gb': 'Hello, this is how I sound.',
