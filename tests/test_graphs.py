@@ -16,6 +16,7 @@ from test_voxtral_prompt import CONVERSATIONS
 from voxtral_voice.engines.graphs import Captured
 from voxtral_voice.engines.voxtral import decoder, encoder
 from voxtral_voice.engines.voxtral.engine import Voxtral
+from voxtral_voice.engines.voxtral.tokens import Tokens
 
 
 def test_off_cuda_a_function_is_called_on_the_static_inputs() -> None:
@@ -69,3 +70,16 @@ def test_voxtral_says_the_same_from_recordings(checkpoint: Path, replayed: None)
     assert len(Replayed.recorded) == 1 + 3 * 2 * 4  # the encoder; lanes, windows, and rows or one token
     for messages in CONVERSATIONS.values():
         assert reply(recorded, messages) == reply(plain, messages)
+
+
+def test_what_is_recorded_asks_nothing_of_the_host(checkpoint: Path) -> None:
+    """On the meta device there are no values: whatever looks at one, or lets it decide a shape, fails."""
+    from bench import random_voxtral
+
+    nowhere = Voxtral(random_voxtral.model("tiny", "meta"), Tokens(checkpoint), device="meta", slots=1)
+    place = torch.zeros(1, dtype=torch.int64, device="meta")
+    rows = torch.zeros(64, 64, device="meta")
+    with torch.inference_mode():
+        assert nowhere.decoder._step(0, 1024, place, place).shape == (8000,)
+        assert nowhere.decoder._read(0, 1024, rows, place, place).shape == (8000,)
+        assert nowhere.encoder._forward(torch.zeros(1, 128, 3000, device="meta")).shape == (375, 64)

@@ -14,7 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from model_fixtures import model_folder
 from voxtral_voice.engines.causal_lm import CausalLm, Memory
 from voxtral_voice.engines.context import Line, fit
-from voxtral_voice.engines.slots import Slots
+from voxtral_voice.engines.slots import Slot, Slots
 from voxtral_voice.engines.smollm2 import SmolLM2, choose
 from voxtral_voice.engines.speakable import Speakable
 from voxtral_voice.types import Cancel, Delta, Finished, Message, ReplySettings, Role, TextPart
@@ -121,22 +121,28 @@ class TestMemory:
             tiny.read([0] * 2049, Memory())
 
 
+def taken(slots: Slots[Memory], prompt: list[int]) -> Slot[Memory]:
+    slot = slots.take(prompt)
+    assert slot is not None
+    return slot
+
+
 class TestSlots:
     def test_the_next_turn_finds_the_last_one(self, tiny: CausalLm) -> None:
         slots = Slots(2, Memory)
-        slot = slots.take([1, 2, 3])
+        slot = taken(slots, [1, 2, 3])
         self.read(tiny, slot, [1, 2, 3, 4, 5])
         slots.give_back(slot)
-        again = slots.take([1, 2, 3, 4, 6, 7])
+        again = taken(slots, [1, 2, 3, 4, 6, 7])
         assert again is slot
         assert again.tokens == [1, 2, 3, 4]
         assert again.memory.length == 4
 
     def test_a_slot_in_use_is_never_handed_out_but_lends_its_beginning(self, tiny: CausalLm) -> None:
         slots = Slots(1, Memory)
-        first = slots.take([1, 2, 3, 9])
+        first = taken(slots, [1, 2, 3, 9])
         self.read(tiny, first, [1, 2, 3, 9])
-        second = slots.take([1, 2, 3, 8])
+        second = taken(slots, [1, 2, 3, 8])
         assert second is not first
         assert second.tokens == [1, 2, 3]
         fresh = Memory()
@@ -144,14 +150,14 @@ class TestSlots:
         torch.testing.assert_close(tiny.read([8], second.memory), expected)
         slots.give_back(first)
         slots.give_back(second)
-        assert slots.take([1, 2, 3, 8, 5]) is second  # the one unused for longest was let go
+        assert taken(slots, [1, 2, 3, 8, 5]) is second  # the one unused for longest was let go
 
     def test_another_conversation_does_not_take_a_long_slot_for_its_persona(self, tiny: CausalLm) -> None:
         slots = Slots(2, Memory)
-        long = slots.take([1, 2, *range(20, 40)])
+        long = taken(slots, [1, 2, *range(20, 40)])
         self.read(tiny, long, [1, 2, *range(20, 40)])
         slots.give_back(long)
-        other = slots.take([1, 2, 50])
+        other = taken(slots, [1, 2, 50])
         assert other is not long
         assert other.tokens == [1, 2]
         assert len(long.tokens) == 22

@@ -12,6 +12,7 @@ import torch
 
 from test_voxtral_prompt import CONVERSATIONS, answered, as_chat, said, turns
 from voxtral_fixtures import GREEDY, PERSONA, Official, sound
+from voxtral_voice.engines import slots
 from voxtral_voice.engines.voxtral.decoder import Decoder
 from voxtral_voice.engines.voxtral.engine import Voxtral
 from voxtral_voice.engines.voxtral.prompt import Clip, conversation, transcription
@@ -26,7 +27,7 @@ TIE = 1e-3
 
 def written(reader: Reader, prompt: Any, most: int = 24) -> list[int]:
     greedy = Chooser(0.0, 1.0, most, 0, torch.device("cpu"))
-    return list(reader.write(prompt, greedy, most, Cancel()))
+    return [token for token in reader.write(prompt, greedy, most, Cancel()) if not isinstance(token, Step)]
 
 
 def same_until_a_tie(ours: Sequence[int], theirs: Sequence[int], official: Official, inputs: Any) -> None:
@@ -71,10 +72,12 @@ def test_scores_are_those_of_the_official_model(both: Both) -> None:
     with torch.inference_mode():
         theirs = both.official.model(**inputs).logits[0, -1]
     prompt = conversation(both.tokens, messages, PERSONA, audio_turns=9, budget=2000)
-    slot = both.voxtral.replies._slots.take(prompt.tokens)
-    ours = both.voxtral.replies._read(slot, prompt.tokens, prompt, Cancel())
-    both.voxtral.replies._slots.give_back(slot)
-    assert ours is not None
+    replies = both.voxtral.replies
+    slot = replies._slots.take(prompt.tokens)
+    assert slot is not None
+    while len(slot.tokens) < len(prompt.tokens):
+        ours = replies._read(slot, prompt.tokens, prompt)
+    replies._slots.give_back(slot)
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 
 
@@ -189,11 +192,23 @@ def test_drawn_words_are_the_same_for_the_same_conversation(voxtral: Voxtral) ->
     assert reply(voxtral, messages, warm) == reply(voxtral, messages, warm) != reply(voxtral, messages)
 
 
-def test_replies_are_written_in_turn_and_each_as_if_alone(checkpoint: Path) -> None:
-    """More conversations at once than there are lanes: whoever paused longest reads again."""
-    crowded = Voxtral.load(checkpoint, context_tokens=1024, slots=2)
-    conversations = [[said(sound(1, seed=index))] for index in range(4)]
-    running = {index: crowded.reply(tuple(each), GREEDY, Cancel()) for index, each in enumerate(conversations)}
+@pytest.fixture
+def rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many tokens each reading took."""
+    found: list[int] = []
+    read = Decoder.read
+
+    def counted(decoder: Decoder, lane: int, embedded: Any, start: int) -> Any:
+        found.append(len(embedded))
+        return read(decoder, lane, embedded, start)
+
+    monkeypatch.setattr(Decoder, "read", counted)
+    return found
+
+
+def in_turn(voxtral: Voxtral, conversations: list[list[Message]]) -> list[str]:
+    """All at once, a step of one after a step of the other."""
+    running = {index: voxtral.reply(tuple(each), GREEDY, Cancel()) for index, each in enumerate(conversations)}
     texts = [""] * len(running)
     while running:
         for index in list(running):
@@ -202,22 +217,60 @@ def test_replies_are_written_in_turn_and_each_as_if_alone(checkpoint: Path) -> N
                 del running[index]
             elif isinstance(output, Delta):
                 texts[index] += output.text
-    alone = Voxtral.load(checkpoint, context_tokens=1024)
-    assert texts == [reply(alone, each) for each in conversations]
+    return texts
 
 
-def test_what_the_next_turn_begins_with_is_read_while_the_voice_speaks(
-    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("pause_s", [1.0, 0.0], ids=["they wait for each other", "they take each other's lanes"])
+def test_more_conversations_than_lanes_are_each_answered_as_if_alone(
+    pause_s: float, checkpoint: Path, rows: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(slots, "_PAUSE_S", pause_s)
+    conversations = [[said(sound(1, seed=index))] for index in range(4)]
+    alone = [reply(Voxtral.load(checkpoint, context_tokens=1024), each) for each in conversations]
+    crowded = Voxtral.load(checkpoint, context_tokens=1024, slots=2)
+    rows.clear()
+    assert in_turn(crowded, conversations) == alone
+    if pause_s:
+        assert len(rows) == 8  # nobody's reply or transcript is read twice
+
+
+def test_a_reply_that_pauses_gives_its_lane_up_and_goes_on(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    voxtral = Voxtral.load(checkpoint, context_tokens=1024, slots=1)
+    first, second = [said(sound(1))], [said(sound(1, seed=1))]
+    expected = [reply(voxtral, first), reply(voxtral, second)]
+    paused = voxtral.reply(tuple(first), GREEDY, Cancel())
+    begun = [next(paused) for _ in range(5)]
+    monkeypatch.setattr(slots, "_PAUSE_S", 0.0)
+    assert reply(voxtral, second) == expected[1]
+    assert "".join(each.text for each in (*begun, *paused) if isinstance(each, Delta)) == expected[0]
+
+
+def test_an_abandoned_reply_leaves_its_lane(voxtral: Voxtral) -> None:
+    for index in range(6):  # more than there are lanes
+        outputs = voxtral.reply((said(sound(1, seed=index)),), GREEDY, Cancel())
+        next(outputs)
+        outputs.close()  # type: ignore[attr-defined]
+    assert not voxtral.replies._slots._busy
+    assert not voxtral.transcripts._slots._busy
+
+
+def test_a_taken_back_draft_costs_no_other_conversation_its_lane(checkpoint: Path, rows: list[int]) -> None:
+    voxtral = Voxtral.load(checkpoint, context_tokens=1024, slots=2)
+    other = [said(sound(1, seed=9))]
+    answer = reply(voxtral, other)
+    for index in range(3):
+        cancel = Cancel()
+        outputs = voxtral.reply((said(sound(1, seed=index)),), GREEDY, cancel)
+        next(output for output in outputs if isinstance(output, Delta))
+        cancel.set()
+        list(outputs)
+    rows.clear()
+    reply(voxtral, [*other, answered(answer), said("And?")])
+    assert rows[0] < 60  # the sound is still there
+
+
+def test_what_the_next_turn_begins_with_is_read_while_the_voice_speaks(checkpoint: Path, rows: list[int]) -> None:
     """With the fifth spoken turn the first two become words; that prompt is read when the fourth has been answered."""
-    rows: list[int] = []
-    read = Decoder.read
-
-    def counted(decoder: Decoder, lane: int, embedded: Any, start: int) -> Any:
-        rows.append(len(embedded))
-        return read(decoder, lane, embedded, start)
-
-    monkeypatch.setattr(Decoder, "read", counted)
     new_tokens, texts = [], []
     for ahead in (False, True):
         voxtral = Voxtral.load(checkpoint)
@@ -242,10 +295,12 @@ def test_silence_has_no_words(voxtral: Voxtral) -> None:
     assert not [each for each in voxtral.transcribe(silence, "en", Cancel()) if not isinstance(each, Step)]
 
 
-def test_fixed_shapes_change_no_word(checkpoint: Path) -> None:
-    """What is recorded on a GPU: rows padded to a few sizes, windows of a few widths. Here run plainly."""
-    exact, fixed = (Voxtral.load(checkpoint, context_tokens=1500) for _ in range(2))
+@pytest.mark.parametrize("context_tokens", [1500, 820], ids=["", "up to a lane's end"])
+def test_a_gpus_shapes_and_pace_change_no_word(context_tokens: int, checkpoint: Path) -> None:
+    """Rows padded to a few sizes, windows of a few widths, a step launched before its token is known. Run plainly."""
+    exact, fixed = (Voxtral.load(checkpoint, context_tokens=context_tokens) for _ in range(2))
     fixed.decoder.fixed_shapes = True
+    fixed.replies.ahead = fixed.transcripts.ahead = True
     for messages in CONVERSATIONS.values():
         assert reply(fixed, messages) == reply(exact, messages)
 
@@ -271,10 +326,14 @@ def test_eight_bits_say_nearly_the_same(checkpoint: Path) -> None:
 
 
 def test_memory_that_runs_out_fails_one_reply(voxtral: Voxtral, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it left half written is not built upon."""
     expected = reply(voxtral, [said(sound(2))])
     read = Decoder.read
 
-    def full(*_: Any) -> Any:
+    def full(decoder: Decoder, *_: Any) -> Any:
+        for lane in decoder._memory:
+            for layer in lane:
+                layer.fill_(torch.nan)
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(Decoder, "read", full)

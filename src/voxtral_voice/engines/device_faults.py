@@ -19,7 +19,7 @@ EXIT_CODE = 70
 """EX_SOFTWARE of sysexits.h: whoever supervises the process starts it again."""
 
 # CUDA's libraries report through plain RuntimeErrors; cudaErrorMemoryAllocation through torch's own kind.
-_MEMORY = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+_MEMORY = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "CUFFT_ALLOC_FAILED")
 _DEVICE = ("CUDA error", "CUBLAS_STATUS_", "CUDNN_STATUS_", "cuDNN error", "CUFFT_")
 
 

@@ -57,6 +57,7 @@ class SmolLM2:
         most = min(settings.max_tokens, self._context_tokens // 2)
         prompt = self._prompt(messages, settings.instructions, self._context_tokens - most)
         slot = self._slots.take(prompt)
+        assert slot is not None  # they are as many as it takes
         try:
             yield from self._speak(slot, prompt, settings, most, cancel)
         finally:

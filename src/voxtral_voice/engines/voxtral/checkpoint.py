@@ -11,8 +11,9 @@ from transformers.utils import logging as transformers_logging
 
 
 def load(folder: Path, device: str, weights: Literal["auto", "bf16", "int8"]) -> Any:
-    """A VoxtralForConditionalGeneration. On CUDA straight onto the card, unless it only fits there in 8 bits.
+    """A VoxtralForConditionalGeneration, still in its files: the decoder brings it to its device layer by layer.
 
+    Put onto a card as a whole, what the joined products no longer need would stay in a pool that nothing else can use.
     Raises OSError or ValueError for a bad folder.
     """
     if not (folder / "config.json").is_file():  # otherwise the name would be looked up on a hub
@@ -23,5 +24,4 @@ def load(folder: Path, device: str, weights: Literal["auto", "bf16", "int8"]) ->
         folder,
         local_files_only=True,
         dtype="auto" if own else torch.bfloat16,
-        device_map=None if device == "cpu" or weights == "int8" else {"": device},
     )

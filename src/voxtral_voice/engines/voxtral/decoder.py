@@ -66,7 +66,7 @@ class Decoder(nn.Module):
         self.head = head.to(device)
         self.layers: list[Layer] = []
         while len(model.layers):  # one by one, so that no layer is there twice but the one at work
-            layer = Layer(model.layers.pop(0)).to(device)
+            layer = Layer(model.layers.pop(0).to(device))
             if settle is not None:
                 settle(layer)
             self.layers.append(layer)
@@ -78,6 +78,7 @@ class Decoder(nn.Module):
         self._every = torch.arange(max(lanes) + 1, device=device)
         cos, sin = model.rotary_emb.to(device)(self.embedding.weight[:1, None], self._every[None])
         self._cos, self._sin = cos[0].to(dtype), sin[0].to(dtype)
+        self._sin[:, : self._head_size // 2].neg_()
         self._recorded: dict[tuple[int, int, int], Captured] = {}
         self.fixed_shapes = False
         """Pad what is read to ROWS and what is looked at to WINDOWS: a must for recordings, a waste without them."""
@@ -173,12 +174,13 @@ class Decoder(nn.Module):
     def _forward(self, lane: int, window: int, hidden: Tensor, start: Tensor, last: Tensor | None) -> Tensor:
         """`hidden`: [rows, hidden]; `start`: its place, [1]; `last`: the row whose scores are wanted, [1]."""
         places = start + self._every[: len(hidden)]
-        mask = self._every[:window][None] <= places[:, None]
+        seen = self._every[:window][None] <= places[:, None]
+        bias = torch.zeros_like(seen, dtype=hidden.dtype).masked_fill(~seen, -torch.inf)
         written = places.clamp(max=self.lanes[lane])
         cos, sin = self._cos[written], self._sin[written]
         for layer, memory in zip(self.layers, self._memory[lane], strict=True):
             normed = functional.rms_norm(hidden, hidden.shape[-1:], layer.attention_norm, layer.eps)
-            hidden = hidden + self._attend(layer, memory, normed, cos, sin, written, mask)
+            hidden = hidden + self._attend(layer, memory, normed, cos, sin, written, bias)
             normed = functional.rms_norm(hidden, hidden.shape[-1:], layer.mlp_norm, layer.eps)
             gate, up = layer.gate_up(normed).chunk(2, dim=-1)
             hidden = hidden + layer.down(functional.silu(gate) * up)
@@ -189,10 +191,10 @@ class Decoder(nn.Module):
         return scores
 
     def _attend(
-        self, layer: Layer, memory: Tensor, hidden: Tensor, cos: Tensor, sin: Tensor, written: Tensor, mask: Tensor
+        self, layer: Layer, memory: Tensor, hidden: Tensor, cos: Tensor, sin: Tensor, written: Tensor, bias: Tensor
     ) -> Tensor:
-        """`memory`: [2, kv heads, places, head size], of which the first `window` (the mask's width) are looked at."""
-        rows, window = mask.shape
+        """`memory`: [2, kv heads, places, head size], of which a window is looked at; `bias`: [rows, window]."""
+        rows, window = bias.shape
         heads, kv_heads, size = self._heads, self._kv_heads, self._head_size
         both = layer.qkv(hidden).view(rows, heads + 2 * kv_heads, size).transpose(0, 1)
         turned = _turned(both[: heads + kv_heads], cos, sin)
@@ -203,11 +205,10 @@ class Decoder(nn.Module):
         groups = heads // kv_heads
         query = turned[:heads].reshape(kv_heads, groups * rows, size)
         if rows == 1:  # two plain products keep more of a GPU busy than a kernel that takes a block for each head
-            likely = (query @ keys.transpose(1, 2) * size**-0.5).masked_fill(~mask, -torch.inf)
-            looked_at = likely.softmax(-1, dtype=torch.float32).to(values.dtype) @ values
+            looked_at = torch.baddbmm(bias[None], query, keys.transpose(1, 2), alpha=size**-0.5).softmax(-1) @ values
         else:
             looked_at = functional.scaled_dot_product_attention(
-                query[None], keys[None], values[None], attn_mask=mask.repeat(groups, 1)
+                query[None], keys[None], values[None], attn_mask=bias.repeat(groups, 1)
             )
         joined = looked_at.view(heads, rows, size).transpose(0, 1).reshape(rows, heads * size)
         out: Tensor = layer.out(joined)
@@ -215,9 +216,9 @@ class Decoder(nn.Module):
 
 
 def _turned(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary positions. `heads`: [heads, rows, size]; `cos`, `sin`: [rows, size]."""
+    """Rotary positions. `heads`: [heads, rows, size]; `cos`, `sin`: [rows, size], the first half of `sin` negated."""
     first, second = heads.chunk(2, dim=-1)
-    return heads * cos + torch.cat((-second, first), dim=-1) * sin
+    return torch.addcmul(heads * cos, torch.cat((second, first), dim=-1), sin)
 
 
 def _joined(module: nn.Module, *names: str) -> nn.Linear:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from voxtral_voice.engines.voxtral.decoder import Decoder
 from voxtral_voice.engines.voxtral.eight_bit import make_eight_bit
 from voxtral_voice.engines.voxtral.encoder import Encoder
 from voxtral_voice.engines.voxtral.features import LogMel
-from voxtral_voice.engines.voxtral.prompt import Clip, conversation, heard_from, transcription
+from voxtral_voice.engines.voxtral.prompt import Clip, Prompt, conversation, heard_from, transcription
 from voxtral_voice.engines.voxtral.reader import Hearing, Reader, Reason
 from voxtral_voice.engines.voxtral.sampling import Chooser
 from voxtral_voice.engines.voxtral.tokens import Text, Tokens
@@ -173,30 +173,39 @@ class Voxtral:
         hearing = self._write_down_last(messages, settings.language, cancel)
         text, speakable = Text(self.tokens), Speakable(_NO_LIMIT, _NO_LIMIT)
         count, written = 0, ""
-        while not isinstance(token := _next(writing), str):
-            count += 1
-            piece = speakable.push(text.push(token))
-            written += piece
-            yield Delta(piece) if piece else Step()
-            if count > _FIRST_CLAUSE_TOKENS:
-                yield next(hearing, Step())
-        if piece := speakable.rest():
-            yield Delta(piece)
-        yield Finished(token, len(prompt.tokens), count)
-        yield from hearing
+        with closing(writing), closing(hearing):
+            while not isinstance(token := _next(writing), str):
+                piece = ""
+                if not isinstance(token, Step):
+                    count += 1
+                    piece = speakable.push(text.push(token))
+                written += piece
+                yield Delta(piece) if piece else Step()
+                if count > _FIRST_CLAUSE_TOKENS:
+                    yield next(hearing, Step())
+            if piece := speakable.rest():
+                yield Delta(piece)
+            yield Finished(token, len(prompt.tokens), count)
+            yield from hearing
         if self.reads_ahead and not cancel.is_set():
-            self._read_ahead(messages, written, instructions, budget, cancel)
+            yield from self._read_ahead(messages, written, instructions, prompt, budget, cancel)
 
     def _read_ahead(
-        self, messages: tuple[Message, ...], written: str, instructions: str, budget: int, cancel: Cancel
-    ) -> None:
+        self,
+        messages: tuple[Message, ...],
+        written: str,
+        instructions: str,
+        before: Prompt,
+        budget: int,
+        cancel: Cancel,
+    ) -> Iterator[Step]:
         """Where old sound becomes words with the next turn, read what the next prompt begins with while the voice
         still speaks: otherwise all of it would be read when the user waits."""
         turns, said = self._audio_turns, (*messages, Message("assistant", (TextPart(written),)))
         if heard_from(said, turns, coming=1) == heard_from(said, turns):
             return
         ahead = conversation(self.tokens, said, instructions, audio_turns=turns, budget=budget, coming=1)
-        self.replies.prepare(ahead, cancel)
+        yield from self.replies.prepare(ahead, before, cancel)
 
     def _instructions(self, settings: ReplySettings) -> str:
         if self._without_voice == "text" or settings.language in SPOKEN_LANGUAGES:
@@ -207,7 +216,9 @@ class Voxtral:
             return f"{settings.instructions} To {names} answer in English.".strip()
         return f"{settings.instructions} Answer in English.".strip()
 
-    def _write_down_last(self, messages: tuple[Message, ...], language: str, cancel: Cancel) -> Iterator[Heard | Step]:
+    def _write_down_last(
+        self, messages: tuple[Message, ...], language: str, cancel: Cancel
+    ) -> Generator[Heard | Step, None, None]:
         """The transcripts that the last message lacks; a Step wherever others may use the device."""
         if not messages or messages[-1].role != "user":
             return
@@ -215,22 +226,28 @@ class Voxtral:
             if isinstance(part, AudioPart) and part.text is None:
                 yield from self._write_down(part.pcm, index, language, cancel)
 
-    def _write_down(self, pcm: Pcm, part: int, language: str, cancel: Cancel) -> Iterator[Heard | Step]:
+    def _write_down(self, pcm: Pcm, part: int, language: str, cancel: Cancel) -> Generator[Heard | Step, None, None]:
+        """One Heard for all of `pcm`, which is heard in stretches that a lane has room for."""
         named = language if language in LANGUAGES else "auto"
-        if is_blank(pcm):
-            yield Heard("", part)
-            return
-        prompt = transcription(self.tokens, Clip.of(pcm), named)
+        words: list[str] = []
+        for stretch in stretches(pcm):
+            if not is_blank(stretch):
+                words.append((yield from self._words(stretch, named, cancel)))
+            if cancel.is_set():
+                return
+        yield Heard(" ".join(each for each in words if each), part, "" if named == "auto" else named)
+
+    def _words(self, pcm: Pcm, language: str, cancel: Cancel) -> Generator[Step, None, str]:
+        prompt = transcription(self.tokens, Clip.of(pcm), language)
         room = self.transcripts.context_tokens - len(prompt.tokens)
         most = min(_TOKENS_EXTRA + int(_MOST_TOKENS_PER_S * len(pcm) / HEAR_HZ), room)
         greedy = Chooser(0.0, 1.0, most, 0, self.decoder.device)
         text, words = Text(self.tokens), ""
-        writing = self.transcripts.write(prompt, greedy, most, cancel)
-        for token in writing:
-            words += text.push(token)
-            yield Step()
-        if not cancel.is_set():
-            yield Heard(words.strip(), part, "" if named == "auto" else named)
+        with closing(self.transcripts.write(prompt, greedy, most, cancel)) as writing:
+            for token in writing:
+                words += "" if isinstance(token, Step) else text.push(token)
+                yield Step()
+        return words.strip()
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
@@ -245,7 +262,7 @@ class Voxtral:
             raise
 
 
-def _next(writing: Generator[int, None, Reason]) -> int | Reason:
+def _next(writing: Generator[int | Step, None, Reason]) -> int | Step | Reason:
     """The next token, or why there is none."""
     try:
         return next(writing)

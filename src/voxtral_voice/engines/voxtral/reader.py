@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ from voxtral_voice.engines.voxtral.encoder import Encoder
 from voxtral_voice.engines.voxtral.features import LogMel
 from voxtral_voice.engines.voxtral.prompt import Clip, Prompt, audio_place
 from voxtral_voice.engines.voxtral.sampling import Chooser, OnItsWay
-from voxtral_voice.types import Cancel
+from voxtral_voice.types import Cancel, Step
 
 Reason = Literal["stop", "length", "cancelled"]
+_WAIT_S = 0.0005  # while all lanes are at work: nobody waits for it, and it keeps a core from spinning
 _SOUNDS_KEPT = 16  # 2.3 MB each per 30 s; a reply, its transcript and a repeated draft hear the same sound
 
 
@@ -67,51 +69,70 @@ class Reader:
         self._decoder = decoder
         self._end = end
         self._slots = Slots(len(lanes), lambda: Lane(decoder, next(indexes)), fixed=True)
-        self._ahead = decoder.device.type == "cuda"
+        self.ahead = decoder.device.type == "cuda"
         self.context_tokens = decoder.lanes[lanes[0]]
 
-    def write(self, prompt: Prompt, chooser: Chooser, most: int, cancel: Cancel) -> Generator[int, None, Reason]:
-        """Yields at most `most` tokens. A set `cancel` ends it within one step: 448 tokens read, or one written."""
-        slot = self._slots.take(prompt.tokens)
-        said: list[int] = []
+    def write(self, prompt: Prompt, chooser: Chooser, most: int, cancel: Cancel) -> Generator[int | Step, None, Reason]:
+        """Yields at most `most` tokens, and a Step wherever others may use the device.
+
+        A set `cancel` ends it within one step: 448 tokens read, or one written.
+        """
+        tokens = list(prompt.tokens)  # to be read before the next one is chosen
+        slot: Slot[Lane] | None = None
+        token: Tensor | None = None
+        reason: Reason = "cancelled"
         try:
-            scores = self._read(slot, prompt.tokens, prompt, cancel)
-            token = chooser.choose(scores) if scores is not None else None
-            while token is not None:
+            while not cancel.is_set():
+                if slot is None or slot.lost:
+                    slot = self._slots.take(tokens)
+                    if slot is None:
+                        time.sleep(_WAIT_S)
+                        yield Step()
+                        continue
+                self._slots.touch(slot)
+                if len(slot.tokens) < len(tokens):
+                    scores = self._read(slot, tokens, prompt)
+                    if len(slot.tokens) < len(tokens):
+                        yield Step()
+                        continue
+                    token = chooser.choose(scores) if token is None else token
+                assert token is not None
                 # On a GPU the next step is under way before this token has reached the host.
                 coming = OnItsWay(token)
-                following = self._follow(slot, token, chooser) if self._ahead and len(said) + 1 < most else None
+                last = len(tokens) + 1 == len(prompt.tokens) + most
+                following = self._follow(slot, token, chooser) if self.ahead and not last else None
                 value = coming.get()
                 if following is not None:
                     slot.tokens.append(value)
                 if value == self._end:
-                    return "stop"
-                said.append(value)
+                    reason = "stop"
+                    return reason
+                tokens.append(value)
                 yield value
                 if cancel.is_set():
-                    return "cancelled"
-                if len(said) == most:
-                    return "length"
-                if slot.lost:
-                    slot = self._slots.take([*prompt.tokens, *said])
-                    scores = self._read(slot, [*prompt.tokens, *said], prompt, cancel)
-                    if scores is None:
-                        return "cancelled"
-                    following = chooser.choose(scores) if following is None else following
-                self._slots.touch(slot)
-                if following is None:
+                    break
+                if last:
+                    reason = "length"
+                    return reason
+                if following is None and not slot.lost:
                     following = self._follow(slot, token, chooser)
                     slot.tokens.append(value)
                 token = following
-            return "cancelled"
+            return reason
         finally:
-            self._slots.give_back(slot)
+            if slot is not None:
+                self._slots.give_back(slot, useless=reason == "cancelled")
 
-    def prepare(self, prompt: Prompt, cancel: Cancel) -> None:
-        """Read `prompt` ahead of the turn that will go on from it."""
-        slot = self._slots.take(prompt.tokens)
+    def prepare(self, prompt: Prompt, before: Prompt, cancel: Cancel) -> Iterator[Step]:
+        """Read `prompt` ahead of the turn that will go on from it, in the place of `before`."""
+        slot = self._slots.take(prompt.tokens, like=before.tokens)
+        if slot is None:
+            return
         try:
-            self._read(slot, prompt.tokens, prompt, cancel)
+            while len(slot.tokens) < len(prompt.tokens) and not (slot.lost or cancel.is_set()):
+                self._slots.touch(slot)
+                self._read(slot, prompt.tokens, prompt)
+                yield Step()
         finally:
             self._slots.give_back(slot)
 
@@ -123,15 +144,12 @@ class Reader:
     def _follow(self, slot: Slot[Lane], token: Tensor, chooser: Chooser) -> Tensor:
         return chooser.choose(self._decoder.step(slot.memory.index, token, len(slot.tokens)))
 
-    def _read(self, slot: Slot[Lane], tokens: list[int], prompt: Prompt, cancel: Cancel) -> Tensor | None:
-        """Read what the slot lacks of `tokens`; the scores of the next one, None when cancelled."""
-        scores = None
-        while len(slot.tokens) < len(tokens):
-            if cancel.is_set():
-                return None
-            piece = tokens[len(slot.tokens) : len(slot.tokens) + ROWS[-1]]
-            scores = self._decoder.read(slot.memory.index, self._embedded(piece, prompt), len(slot.tokens))
-            slot.tokens.extend(piece)
+    def _read(self, slot: Slot[Lane], tokens: list[int], prompt: Prompt) -> Tensor:
+        """Read the next piece of what the slot lacks of `tokens`; the scores of the token behind it."""
+        start = len(slot.tokens)
+        piece = tokens[start : start + ROWS[-1]]
+        scores = self._decoder.read(slot.memory.index, self._embedded(piece, prompt), start)
+        slot.tokens.extend(piece)
         return scores
 
     @torch.inference_mode()
