@@ -73,8 +73,8 @@ def test_also_the_voice_and_the_whole_path(tmp_path: Path) -> None:
     run("bench.gpu", "--quick", "--weights", "int8", "--device", "cpu", "--json", str(file))
     found = rows(file)
     assert found["Kokoro, first clause of 1.56 s"]["median"] > 0
-    whole, clause = (found[f"int8 eager: {name}"]["median"] for name in ("end of audio to first PCM", "encoder"))
-    assert whole > clause
+    path = found["int8 eager: end of audio to first PCM, one stage after the other"]["median"]
+    assert path > 0.7 * found["Kokoro, first clause of 1.56 s"]["median"]
 
 
 @pytest.mark.slow

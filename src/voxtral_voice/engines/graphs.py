@@ -51,5 +51,9 @@ class Captured:
             self._function(*self._inputs)
         torch.cuda.synchronize()
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"):
+        # In the stream that will play it: a recording keeps the priority of the stream that it was made in.
+        stream: torch.cuda.Stream | None = torch.cuda.current_stream()
+        if stream == torch.cuda.default_stream():  # in which nothing can be recorded
+            stream = None
+        with torch.cuda.graph(self._graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
             self._output = self._function(*self._inputs)

@@ -69,6 +69,8 @@ class TorchBuild:
         """
         self._device = torch.device(device)
         cuda = self._device.type == "cuda"
+        if cuda:  # before what Voxtral has asked for: the first sound is awaited, further words are not
+            torch.cuda.set_stream(torch.cuda.Stream(self._device, priority=-1))  # type: ignore[no-untyped-call]
         self._threads = threads
         self._brake = _Brake()
         self._bucket_frames = bucket_frames if bucket_frames is not None else _BUCKET_FRAMES * cuda
