@@ -132,13 +132,16 @@ def test_without_spacy_english_is_espeaks_and_the_log_says_so(
     made.close()
 
 
-def test_kanji_without_a_dictionary_is_an_error_not_noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kanji_without_a_dictionary_are_left_out_and_the_log_says_what_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "fugashi.py").write_text("raise ImportError('not here')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     made = Phonemizer(("ja",))
     assert made.phonemes("こんにちは", "jf_alpha")
-    with pytest.raises(VoiceError, match="kanji"):
-        made.phonemes("東京", "jf_alpha")
+    assert made.phonemes("東京", "jf_alpha") == ""
+    assert "2 characters were left out" in caplog.text
+    assert "install fugashi" in caplog.text
     made.close()
 
 

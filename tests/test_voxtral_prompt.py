@@ -181,7 +181,7 @@ def test_a_letter_in_several_tokens_comes_out_whole(tokens: Tokens) -> None:
 def test_what_is_no_letter_is_left_out(tokens: Tokens) -> None:
     lead = next(token for token in tokens.encode("👋") if len(tokens.piece(token)) < 4)
     stream = Text(tokens)
-    assert "".join(stream.push(token) for token in [lead, *tokens.encode("so"), tokens.audio]) == "so"
+    assert "".join(stream.push(token) for token in [lead, *tokens.encode("so\0"), tokens.audio]) == "so"
 
 
 def test_a_folder_without_a_model_says_what_is_missing(tmp_path: Any) -> None:
@@ -191,3 +191,12 @@ def test_a_folder_without_a_model_says_what_is_missing(tmp_path: Any) -> None:
 
 def test_samples_are_compared_by_value() -> None:
     assert Clip.of(np.zeros(160, np.float32)).key == Clip.of(np.zeros(160, np.float32)).key
+
+
+def test_a_turn_that_does_not_fit_loses_its_middle_and_the_log_says_so(
+    tokens: Tokens, caplog: pytest.LogCaptureFixture
+) -> None:
+    prompt = conversation(tokens, [said(sound(59))], PERSONA, audio_turns=4, budget=500)
+    assert len(prompt.tokens) <= 500
+    assert prompt.tokens[-1] == tokens.instruction_end
+    assert "its middle is left out" in caplog.text

@@ -141,7 +141,7 @@ def _talk(arguments: argparse.Namespace, settings: Config) -> int:
             print(f"voice: {answer.text.strip()}{cut}")
         for failure in result.failures:
             print(failure, file=sys.stderr)
-    return 0 if any(answer.status == "completed" and answer.text for answer in result.answers) else 1
+    return 0 if any(answer.status in ("completed", "incomplete") and answer.text for answer in result.answers) else 1
 
 
 def _require_folder(output: Path) -> None:

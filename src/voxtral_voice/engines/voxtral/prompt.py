@@ -10,12 +10,15 @@ and which of its tokens it stands for: two prompts that begin with the same numb
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from voxtral_voice.engines.context import Line, fit
 from voxtral_voice.engines.voxtral.tokens import Tokens
 from voxtral_voice.types import HEAR_HZ, AudioPart, Message, Pcm, Role, TextPart
+
+log = logging.getLogger(__name__)
 
 CHUNK_SAMPLES = 30 * HEAR_HZ
 """Sound is padded to a multiple of this."""
@@ -84,6 +87,8 @@ def conversation(
         ids = [tokens.instruction, *ids, tokens.instruction_end] if role == "user" else [*ids, tokens.end]
         lines.append(Line(role, tuple(ids)))
     kept = fit(lines, budget - 1)
+    if kept[-1] is not lines[-1]:
+        log.warning("what was said last takes %d tokens, more than there is room for: its middle is left out", len(ids))
     return Prompt([tokens.begin, *(token for line in kept for token in line.tokens)], clips)
 
 

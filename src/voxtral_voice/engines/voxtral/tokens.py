@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import unicodedata
 from pathlib import Path
 
 from mistral_common.tokens.tokenizers.base import SpecialTokenPolicy
@@ -42,11 +43,13 @@ class Tokens:
 
 
 class Text:
-    """Tokens one by one in, whole letters out. Bytes that are no letter are left out: a voice cannot say them."""
+    """Tokens one by one in, whole letters out. Bytes that are no letter are left out, and control characters:
+    neither can be said."""
 
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
         self._decoder = codecs.getincrementaldecoder("utf-8")("ignore")
 
     def push(self, token: int) -> str:
-        return self._decoder.decode(self._tokens.piece(token))
+        letters = self._decoder.decode(self._tokens.piece(token))
+        return "".join(letter for letter in letters if letter in "\n\t" or unicodedata.category(letter) != "Cc")
