@@ -119,6 +119,21 @@
     return { base64: btoa(text), from_s: room.recorded.find((each) => each.at >= from_s)?.at ?? 0, hz: room.context.sampleRate };
   };
 
+  /** The microphone led straight to the ear, through the page's context: what the room itself adds to every answer. */
+  room.loop = (on) => {
+    room.looping ??= room.page.createGain();
+    if (on) {
+      room.loopback = room.page.createMediaStreamSource(room.wire.stream);
+      room.loopback.connect(room.looping).connect(room.tap);
+    } else room.loopback.disconnect();
+  };
+
+  /** For tests that last: what was heard and sent so far is not needed any more. */
+  room.forget = () => {
+    room.recorded = [];
+    room.events = [];
+  };
+
   const Socket = window.WebSocket;
   window.WebSocket = class extends Socket {
     constructor(...options) {

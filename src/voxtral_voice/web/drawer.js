@@ -19,6 +19,9 @@ export class Drawer {
     this.dialog.onclick = ({ target }) => {
       if (target === this.dialog) this.dialog.close();
     };
+    this.dialog.onclose = () => {
+      if (this.settings.pushToTalk) the('start').focus(); // where Space talks
+    };
     /** @type {() => void} */
     this.opened = () => {};
     this.options('language', [['', TEXT.languageDefault], ['auto', TEXT.automatic], ...LANGUAGES.map(named)]);
