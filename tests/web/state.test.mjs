@@ -108,7 +108,10 @@ test('text without sound is shown at once', () => {
 test('a failed reply says why, a late cancel nothing', () => {
   const failed = run([...answered, { type: 'response.done', response: { id: 'r', status: 'failed', status_details: { error: { code: 'out_of_memory', message: 'no memory' } } } }]);
   assert.deepEqual(failed.notice, { code: 'out_of_memory', message: 'no memory' });
-  assert.equal(run([{ type: 'error', error: { code: 'response_cancel_not_active', message: '' } }]).notice, null);
+  const odd = { type: 'error', error: { code: 'invalid_event', message: 'odd' } };
+  assert.equal(run([open, odd]).notice.message, 'odd');
+  assert.equal(run([odd]).notice, null, 'why there is no line is told in its own place');
+  assert.equal(run([open, { type: 'error', error: { code: 'response_cancel_not_active', message: '' } }]).notice, null);
 });
 
 test('nothing changes where nothing is known', () => {

@@ -30,8 +30,8 @@ export class Panel {
     const [title, hint] = /** @type {Record<string, string[]>} */ (PHASES)[name];
     this.body.dataset.phase = name;
     const trouble = name === 'error' ? state.trouble : null;
-    write(the('phase'), trouble ? told(trouble.code)[0] : title);
-    write(the('hint'), name === 'loading' && state.loading ? state.loading.detail : name === 'reconnecting' ? this.countdown(state) || hint : hint);
+    write(the('phase'), state.trouble && (trouble || state.retry) ? told(state.trouble.code)[0] : title);
+    write(the('hint'), name === 'loading' && state.loading ? state.loading.detail : this.countdown(state) || hint);
     the('hint').hidden = Boolean(trouble);
     this.progress(state, name);
     this.trouble(state, trouble);
@@ -54,8 +54,7 @@ export class Panel {
   countdown(state) {
     if (!state.retry) return '';
     const seconds = Math.max(0, Math.ceil((state.retry.at_ms - Date.now()) / 1000));
-    const why = state.trouble ? `${told(state.trouble.code)[0]}. ` : '';
-    return why + retryIn(seconds);
+    return retryIn(seconds);
   }
 
   /** @param {State} state @param {string} name */

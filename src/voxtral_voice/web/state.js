@@ -113,7 +113,7 @@ const CHANGES = {
   },
   'response.done': (state, { response }) => finished(state, response),
   'voxtral.turn.metrics': (state, { response_id, marks_ms }) => noted(state, response_id, { marks_ms }),
-  error: (state, { error }) => (HARMLESS.has(error.code) ? state : { ...state, notice: { code: error.code, message: error.message } }),
+  error: (state, { error }) => (state.link !== 'open' || HARMLESS.has(error.code) ? state : { ...state, notice: { code: error.code, message: error.message } }),
 
   'page.link': (state, { link, trouble = null, retry = null }) => ({
     ...state, link, retry,
