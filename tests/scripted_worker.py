@@ -44,7 +44,7 @@ class Synthesizer(ScriptedSynthesizer):
 
 
 class Understander(ScriptedUnderstander):
-    """Answers with what was written, or heard."""
+    """Answers with what was written, or heard; to "hush" with nothing."""
 
     def reply(
         self, messages: tuple[Message, ...], settings: ReplySettings, cancel: Cancel
@@ -63,7 +63,7 @@ if __name__ == "__main__":
     settings = config.load()
     logs.configure(settings.logging)
     parts = script()
-    synthesizer, understander = Synthesizer(), Understander(hear_s=0.02, answer=lambda said: said)
+    synthesizer, understander = Synthesizer(), Understander(hear_s=0.02, answer=lambda said: said.removeprefix("hush"))
     engines = parts.engines.__class__(
         **{**vars(parts.engines), "synthesizer": synthesizer, "understander": understander}
     )

@@ -46,6 +46,21 @@ BAD: dict[str, tuple[object, str, str]] = {
     "a field of another type of job": ({**SPEAK, "history": []}, "invalid_event", "history"),
     "half a character": ({**SPEAK, "\ud800": 1}, "invalid_event", "valid string"),
     "half a character to say": ({"type": "speak", "text": "\ud800"}, "invalid_event", "text"),
+    "half a character said before": (
+        {"type": "converse", "text": "a", "history": [{"role": "user", "text": "b\udfff"}]},
+        "invalid_event",
+        "history.0.text",
+    ),
+    "half a character in the instructions": (
+        {"type": "converse", "text": "a", "instructions": "\udfff"},
+        "invalid_event",
+        "instructions",
+    ),
+    "half a character of a question": ({"type": "converse", "text": "\udfff"}, "invalid_event", "text"),
+    "half a character of a voice": ({**SPEAK, "voice": "\udfff"}, "invalid_event", "voice"),
+    "half a character of a language": ({**SPEAK, "language": "\udfff"}, "invalid_event", "language"),
+    "half a character of base64": ({**HEAR, "audio": {"data": "\udfff"}}, "invalid_event", "audio.data"),
+    "a question of white space": ({"type": "converse", "text": " \n"}, "invalid_event", "text"),
     "no text": ({"type": "speak"}, "invalid_event", "text: Field required"),
     "empty text": ({"type": "speak", "text": ""}, "invalid_event", "text"),
     "nothing to say": ({"type": "speak", "text": " \n"}, "invalid_event", "nothing in it can be spoken"),
@@ -125,6 +140,12 @@ def test_an_engine_that_breaks_is_told_without_its_secrets(deployed: Deployed) -
     assert "RuntimeError" in deployed.worker.log  # there it is told in full
     out_of_memory = deployed.plane.do({"type": "converse", "text": "fail"})
     assert out_of_memory[-1]["code"] == "out_of_memory"
+
+
+def test_an_answer_without_words_is_an_error(deployed: Deployed) -> None:
+    (item,) = deployed.plane.do({"type": "converse", "text": "hush"})
+    assert (item["type"], item["code"]) == ("error", "internal_error")
+    assert "the reply has no words" in deployed.worker.log
 
 
 def until_stopped(deployed: Deployed, job: str, engine: str) -> tuple[float, float]:

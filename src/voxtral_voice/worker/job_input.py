@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from voxtral_voice import audio, settings
 from voxtral_voice.config import Config
@@ -38,25 +38,42 @@ class _Audio(_Part):
     """Of pcm16; a wav says its own."""
 
 
+def _whole(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # JSON can say it, but no item with it could be sent
+        raise ValueError("it has half a character (a lone surrogate)") from None
+    return text
+
+
+def _words(text: str) -> str:
+    if not text.strip():
+        raise ValueError("there are no words in it")
+    return text
+
+
+_Text = Annotated[str, AfterValidator(_whole)]
+
+
 class _Said(_Part):
     role: Role
-    text: str
+    text: _Text
 
 
 _Language = Annotated[str, Field(pattern="^(auto|[a-z]{2,3})$")]
 _Speed = Annotated[float, Field(ge=0.5, le=2.0)]
-_VoiceName = Annotated[str, Field(min_length=1, max_length=64)]
+_VoiceName = Annotated[_Text, Field(min_length=1, max_length=64)]
 
 
 class _Converse(_Part):
     type: Literal["converse"]
     audio: _Audio | None = None
-    text: str | None = Field(default=None, min_length=1)
+    text: Annotated[_Text, AfterValidator(_words)] | None = None
     history: list[_Said] = Field(default=[], max_length=1000)
     voice: _VoiceName | None = None
     language: _Language | None = None
     speed: _Speed | None = None
-    instructions: str | None = Field(default=None, max_length=65_536)
+    instructions: Annotated[_Text, Field(max_length=65_536)] | None = None
     output_format: SoundFormat = "wav"
 
 
@@ -68,7 +85,7 @@ class _Transcribe(_Part):
 
 class _Speak(_Part):
     type: Literal["speak"]
-    text: str = Field(min_length=1)
+    text: Annotated[_Text, Field(min_length=1)]
     voice: _VoiceName | None = None
     language: _Language | None = None
     speed: _Speed | None = None

@@ -48,6 +48,8 @@ class Work:
     async def _converse(self, job: Converse) -> None:
         turn = _Turn(job, self._out, self._mark)
         await respond(job.request, self._engines, settings.chunk_rules(self._config), turn.take, self._out.room)
+        if not turn.reply and turn.finished.reason != "nothing_heard":
+            raise VoiceError("internal_error", "the reply has no words")
         self._out.say("reply", text=turn.reply, reason=turn.finished.reason)
         said = [Said("user", turn.user), Said("assistant", turn.reply)]
         self._done(history=(*job.history, *(each for each in said if each.text)))
