@@ -209,10 +209,12 @@ async def test_the_conversation_outlives_the_server(tmp_path: Path) -> None:
                     ("assistant", "You said word42. That is all."),
                     ("user", "half a thought"),
                 ]
-                await visit.say(speech(0.6, 55))
+                await visit.say(speech(0.6, 60))
                 await visit.until(f"{answers} === 3")
                 await visit.phase("listening")
-                assert (await visit.lines("assistant"))[2] == "You said word55. That is all."
+                said, answer = (await visit.lines("user"))[2], (await visit.lines("assistant"))[2]
+                assert levels([said]) == [60]
+                assert answer == f"You said {said}. That is all."
 
 
 async def test_a_missing_and_a_wrong_key_are_asked_for_and_the_right_one_is_kept_out_of_the_address() -> None:
