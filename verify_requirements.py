@@ -21,14 +21,22 @@ def main(arguments):
             return subprocess.call([python, "-m", "voxtral_voice.cli", "verify"] + arguments)
     if sys.version_info[:2] not in SUPPORTED:
         return with_another_python(arguments)
-    if arguments:
-        sys.stderr.write("nothing is installed yet, so these are not read: " + " ".join(arguments) + "\n")
+    unread = arguments + settings(os.environ)
+    if unread:
+        sys.stderr.write("nothing is installed yet, so these are not read: " + " ".join(unread) + "\n")
+        sys.stderr.write("what follows leaves them out, and may not hold once they are read\n")
     sys.path.insert(0, os.path.join(ROOT, "src"))
     from voxtral_voice.models import requirements
 
     lines = requirements.before_installation()
     sys.stdout.write(requirements.report(lines) + "\n")
     return 0 if requirements.met(lines) else 1
+
+
+def settings(environ):
+    """What the environment says and the program would follow, were it installed. Values may be secret: names alone."""
+    named = (name for name in environ if name == "VOXTRAL_CONFIG" or (name.startswith("VOXTRAL_") and "__" in name))
+    return sorted(name for name in named if environ[name])
 
 
 def with_another_python(arguments):

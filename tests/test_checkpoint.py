@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
+from math import prod
 from pathlib import Path
 
 import pytest
 
-from checkpoint_examples import AUDIO, TEXT, put_safetensors, put_voxtral
+from checkpoint_examples import AUDIO, TEXT, put_config, put_safetensors, put_voxtral
 from loopback import Loopback
 from store_examples import make_store, serve_loopback
 from voxtral_voice import config
@@ -15,6 +18,7 @@ from voxtral_voice.models import checkpoint, places
 from voxtral_voice.models.catalog import MODELS
 from voxtral_voice.models.checkpoint import MINI_3B, PUBLISHED
 from voxtral_voice.models.store import ModelUnavailable, from_config
+from voxtral_voice.models.tensors import expected, misfit
 
 __all__ = ["serve_loopback"]  # the fixture "server"
 
@@ -31,12 +35,66 @@ def test_dimensions_are_read_from_the_folder_and_those_not_named_are_the_real_mo
     found = checkpoint.dimensions(put_voxtral(tmp_path / "tiny"))
     assert (found.hidden, found.layers, found.vocabulary) == (64, 2, TEXT["vocab_size"])
     assert (found.audio_hidden, found.positions) == (AUDIO["hidden_size"], MINI_3B.positions)
-    (tmp_path / "tiny/config.json").write_text('{"text_config": {"hidden_size": "wide"}}')
-    with pytest.raises(ValueError, match=r"config\.json: hidden must be whole numbers"):
+    put_config(tmp_path / "tiny", hidden_size="wide")
+    with pytest.raises(ValueError, match=r"config\.json: hidden_size must be whole numbers"):
         checkpoint.dimensions(tmp_path / "tiny")
     (tmp_path / "tiny/config.json").write_text("[1")
     with pytest.raises(ValueError, match=r"config\.json"):
         checkpoint.dimensions(tmp_path / "tiny")
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ({"model_type": "llama"}, 'model_type is "llama" and should be "voxtral"'),
+        ({}, 'model_type is null and should be "voxtral"'),
+        ({"model_type": "voxtral", "audio_config": {}}, "config.json holds no text_config"),
+        ({"model_type": "voxtral", "text_config": {}}, "config.json holds no audio_config"),
+    ],
+)
+def test_what_config_json_does_not_say_is_not_taken_for_the_full_size_model(
+    tmp_path: Path, written: dict[str, object], said: str
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    with pytest.raises(ValueError, match=re.escape(said)):
+        checkpoint.dimensions(tmp_path)
+
+
+def test_the_real_model_is_of_as_many_parameters_as_its_tensors_hold() -> None:
+    assert sum(prod(shape) for shape in expected(MINI_3B).values()) == MINI_3B.parameters
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ({"num_hidden_layers": 3}, r"the weights lack language_model\.layers\.2\.\S+, \S+, \S+ and 6 more"),
+        ({"num_hidden_layers": 1}, r"layers that config.json does not know: language_model\.layers\.1\."),
+        ({"vocab_size": 8008}, r"language_model.embed_tokens.weight is \[8000, 64\] and should be \[8008, 64\]"),
+    ],
+)
+def test_weights_that_are_not_those_of_config_json_are_named(tmp_path: Path, text: dict[str, int], said: str) -> None:
+    folder = put_voxtral(tmp_path / "other", shards=2)
+    put_config(folder, **text)
+    assert re.search(said, misfit(checkpoint.dimensions(folder), checkpoint.shapes(folder)))
+
+
+def test_a_head_that_is_the_embedding_is_held_once() -> None:
+    shapes = expected(MINI_3B)
+    del shapes["language_model.lm_head.weight"]
+    assert misfit(MINI_3B, shapes, tied=True) == ""
+    assert "lm_head.weight" in misfit(MINI_3B, shapes)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [("hello", "tekken.json: "), ("[]", "holds no settings"), ("{}", "no config"), ('{"config": {}}', "no vocab")],
+)
+def test_a_vocabulary_that_is_none_is_noticed(tmp_path: Path, written: str, said: str) -> None:
+    folder = put_voxtral(tmp_path / "mine")
+    checkpoint.check_vocabulary(folder)
+    (folder / "tekken.json").write_text(written)
+    with pytest.raises(ValueError, match=said):
+        checkpoint.check_vocabulary(folder)
 
 
 @pytest.mark.parametrize("shards", [1, 2])
@@ -44,7 +102,9 @@ def test_a_whole_checkpoint_lacks_nothing(tmp_path: Path, shards: int) -> None:
     folder = put_voxtral(tmp_path / "whole", shards=shards)
     (folder / "consolidated.safetensors").write_bytes(b"another layout, not looked at")
     assert checkpoint.missing(folder) == ""
-    assert checkpoint.size_bytes(folder) == pytest.approx(shards * 1000, abs=shards * 120)
+    parameters = sum(prod(shape) for shape in checkpoint.shapes(folder).values())
+    assert checkpoint.size_bytes(folder) == pytest.approx(2 * parameters, rel=0.01)
+    assert misfit(checkpoint.dimensions(folder), checkpoint.shapes(folder)) == ""
 
 
 def cut(path: Path) -> None:
@@ -89,6 +149,9 @@ def test_a_folder_of_the_users_is_used_as_it_is(tmp_path: Path) -> None:
     store = from_config(config.load(environ={}, overrides={"models.voxtral": str(folder)}))
     assert store.fetch("voxtral") == folder
     (folder / "tekken.json").unlink()
+    file = from_config(config.load(environ={}, overrides={"models.voxtral": str(folder / "config.json")}))
+    with pytest.raises(ModelUnavailable, match="this is a file, not a folder"):
+        file.fetch("voxtral")
     with pytest.raises(ModelUnavailable, match=r"models\.voxtral names a folder .* lacks tekken\.json"):
         store.locate("voxtral")
 

@@ -12,12 +12,13 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from checkpoint_examples import put_voxtral
+from checkpoint_examples import put_config, put_voxtral
 from machines import MINI, NO_GPU, RTX_4090
 from model_fixtures import model_folder
 from scripted import Script, script
 from voxtral_voice import config
 from voxtral_voice.config import Config
+from voxtral_voice.engines.cascade import Cascade
 from voxtral_voice.models.build import Workers
 from voxtral_voice.models.choice import choose
 from voxtral_voice.models.manager import ModelManager
@@ -145,6 +146,58 @@ def test_a_folder_without_a_readable_config_is_refused(tmp_path: Path) -> None:
     chosen = settings(models__voxtral=str(folder), engines__understander="voxtral")
     with pytest.raises(VoiceError, match=f"{re.escape(str(folder))} holds no Voxtral that can be read"):
         choose(chosen, from_config(chosen), from_config(chosen).fetch, NO_GPU)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ({"num_hidden_layers": 3}, "the weights lack language_model.layers.2."),
+        ({"intermediate_size": 256}, "should be [256, 64]"),
+    ],
+)
+def test_weights_of_another_model_than_its_config_says_are_refused(
+    tmp_path: Path, text: dict[str, int], said: str
+) -> None:
+    folder = put_voxtral(tmp_path / "mine")
+    chosen = settings(models__voxtral=str(folder), engines__understander="voxtral", engines__profile="cpu")
+    assert choose(chosen, from_config(chosen), from_config(chosen).fetch, NO_GPU).understander == "voxtral"
+    put_config(folder, **text)
+    with pytest.raises(VoiceError, match=re.escape(said)) as refused:
+        choose(chosen, from_config(chosen), from_config(chosen).fetch, NO_GPU)
+    assert refused.value.code == "model_failed"
+    assert str(folder) in refused.value.message
+
+
+@pytest.mark.models
+async def test_a_damaged_vocabulary_is_one_line_that_names_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = put_voxtral(tmp_path / "mine")  # its tekken.json is laid out like one and holds no words
+    chosen = settings(models__voxtral=str(folder), engines__understander="voxtral", engines__profile="cpu")
+    manager = ModelManager(chosen, facts=NO_GPU)
+    with caplog.at_level(logging.INFO), pytest.raises(VoiceError) as refused:
+        await manager.load()
+    manager.close()
+    assert refused.value.code == "model_failed"
+    assert f"{folder / 'tekken.json'} is no vocabulary of a Voxtral" in refused.value.message
+    assert "\n" not in refused.value.message
+    assert not any(record.exc_info for record in caplog.records)
+
+
+@pytest.mark.models
+async def test_what_fails_in_the_warm_up_is_told_by_its_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    manager = ModelManager(settings(engines__reply="template", engines__profile="cpu"), facts=NO_GPU)
+
+    def reply(*_: object) -> Iterator[object]:
+        raise VoiceError("out_of_memory", "the device has no memory left")
+        yield
+
+    monkeypatch.setattr(Cascade, "reply", reply)
+    with pytest.raises(VoiceError, match="the device has no memory left") as failure:
+        await manager.load()
+    manager.close()
+    assert failure.value.code == "out_of_memory"
+    refused = manager.refusal()
+    assert refused is not None
+    assert (refused.code, refused.message) == ("model_failed", "the device has no memory left")
 
 
 # The warm-up: a real pass through everything.

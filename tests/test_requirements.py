@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from checkpoint_examples import put_voxtral
+from checkpoint_examples import put_config, put_voxtral
 from machines import A4500, GIB, MINI, NO_GPU, OLD_DRIVER, RTX_3070, RTX_4090, SMALL_RAM
 from voxtral_voice import cli, config
 from voxtral_voice.models import choice, requirements
@@ -76,6 +76,19 @@ def test_models_to_come_need_room_on_the_disk() -> None:
     assert "VOXTRAL_MODELS_DIR" in report(lines(full, fetched=False))
 
 
+def test_without_the_hub_the_packaged_voice_serves_unless_another_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    chosen = {"models.directory": str(tmp_path), "engines.profile": "cpu", "engines.synthesizer": "kokoro"}
+    said = report(choice.requirements_of(config.load(environ={}, overrides=chosen)))
+    assert "Without the hub the weights of kokoro_onnx serve" in said
+    named = {**chosen, "models.kokoro": "acme/my-kokoro"}
+    said = report(choice.requirements_of(config.load(environ={}, overrides=named)))
+    assert "from the hub (acme/my-kokoro)" in said
+    assert "Without the hub" not in said
+
+
 def test_packages_are_held_against_the_pins(tmp_path: Path) -> None:
     assert [line.state for line in installed_packages()] == ["ok"], report(installed_packages())
     pins = tmp_path / "requirements.txt"
@@ -113,6 +126,13 @@ def test_the_command_fails_for_a_folder_that_holds_no_voxtral(
     monkeypatch.setenv("VOXTRAL_ENGINES__UNDERSTANDER", "voxtral")
     assert cli.main(["verify", "--profile", "cpu"]) == 0
     assert f"model voxtral: {folder} (local folder)" in capsys.readouterr().out
+    put_config(folder, num_hidden_layers=3)
+    assert cli.main(["verify", "--profile", "cpu"]) == 1
+    assert f"{folder} holds no Voxtral that can be read: the weights lack " in capsys.readouterr().out
+    put_config(folder)
+    (folder / "tekken.json").write_text("{}")
+    assert cli.main(["verify", "--profile", "cpu"]) == 1
+    assert "tekken.json holds no config" in capsys.readouterr().out
     (folder / "model.safetensors").unlink()
     assert cli.main(["verify", "--profile", "cpu"]) == 1
     assert "lacks model.safetensors" in capsys.readouterr().out
@@ -164,6 +184,20 @@ def test_where_nothing_can_run_the_exit_code_says_so(bare: Path) -> None:
     assert done.returncode == 1
     assert "-> Set engines.profile to cpu or auto" in done.stdout
     assert run(bare, VOXTRAL_PROFILE="tpu").returncode == 1
+
+
+def test_settings_that_nobody_reads_yet_are_named(bare: Path) -> None:
+    done = run(
+        bare,
+        VOXTRAL_PROFILE="cpu",
+        VOXTRAL_MODELS_DIR=str(bare / "models"),
+        VOXTRAL_CONFIG="/my/config.yaml",
+        VOXTRAL_ENGINES__SYNTHESIZER="kokoro",
+        VOXTRAL_SERVER__PORT="",
+    )
+    first, second = done.stderr.splitlines()
+    assert first == "nothing is installed yet, so these are not read: VOXTRAL_CONFIG VOXTRAL_ENGINES__SYNTHESIZER"
+    assert "leaves them out" in second
 
 
 def test_once_it_is_installed_the_script_is_the_command() -> None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from voxtral_voice.chunker import Chunker, ChunkRules
 from voxtral_voice.engines.protocols import Engines
-from voxtral_voice.types import Delta, Finished, Heard, Message, Pcm, ReplySettings, Voice
+from voxtral_voice.types import Delta, Finished, Heard, Message, Pcm, ReplySettings, Voice, VoiceError
 from voxtral_voice.voices import SPOKEN_LANGUAGES
 
 
@@ -109,3 +109,13 @@ async def _speak(
                 clause = ""
         if clause:
             emit(Spoken(clause, _NO_SOUND))
+
+
+def cause(group: ExceptionGroup) -> Exception:
+    """The error that matters of a group that `respond` raised: one with a code, else whichever came first."""
+    known, others = group.split(VoiceError)
+    found: BaseException = known or others or group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    assert isinstance(found, Exception)
+    return found

@@ -12,9 +12,9 @@ from voxtral_voice.engines.protocols import Engines
 from voxtral_voice.events import Usage
 from voxtral_voice.history import new_id
 from voxtral_voice.metrics import Marks
-from voxtral_voice.pipeline import Mark, Output, Request, Spoken, respond
+from voxtral_voice.pipeline import Mark, Output, Request, Spoken, cause, respond
 from voxtral_voice.playout import Packet, Playout
-from voxtral_voice.types import Delta, Finished, Heard, VoiceError
+from voxtral_voice.types import Delta, Finished, Heard
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Reply:
         try:
             await respond(self.request, engines, rules, lambda output: deliver(self, output), self._room)
         except ExceptionGroup as group:
-            error = _first(group)
+            error = cause(group)
         deliver(self, Ended(error))
 
     def cancel(self) -> None:
@@ -149,13 +149,3 @@ class Reply:
         if not self.certain and self._clauses >= self._rules.draft_clauses:
             return False
         return self.playout.unsent_ms < self._rules.ahead_ms
-
-
-def _first(group: ExceptionGroup) -> Exception:
-    """The error that matters: one with a code, else whichever came first."""
-    known, others = group.split(VoiceError)
-    found: BaseException = known or others or group
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    assert isinstance(found, Exception)
-    return found

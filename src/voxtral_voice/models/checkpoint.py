@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+MODEL_TYPE = "voxtral"
+VOCABULARY = "tekken.json"
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 _SHARD = re.compile(r".*-\d+-of-\d+\.safetensors")
@@ -75,10 +77,8 @@ PUBLISHED = {"mistralai/Voxtral-Mini-3B-2507": MINI_3B, "mistralai/Voxtral-Small
 
 def dimensions(folder: Path) -> Dimensions:
     """Of the checkpoint in `folder`. Raises OSError, or ValueError for a config.json that is none of a Voxtral."""
-    written = _json(folder / "config.json")
-    text, audio = written.get("text_config", {}), written.get("audio_config", {})
-    if not isinstance(text, dict) or not isinstance(audio, dict):
-        raise ValueError(f"{folder / 'config.json'}: text_config and audio_config are not those of a Voxtral")
+    written = configuration(folder)
+    text, audio = written["text_config"], written["audio_config"]
     keys = {
         "hidden": (text, "hidden_size"),
         "layers": (text, "num_hidden_layers"),
@@ -94,9 +94,41 @@ def dimensions(folder: Path) -> Dimensions:
         "positions": (audio, "max_source_positions"),
     }
     found = {name: section[key] for name, (section, key) in keys.items() if section.get(key) is not None}
-    if wrong := [name for name, value in found.items() if not isinstance(value, int) or value < 1]:
-        raise ValueError(f"{folder / 'config.json'}: {', '.join(wrong)} must be whole numbers above 0")
+    if wrong := [keys[name][1] for name, value in found.items() if not isinstance(value, int) or value < 1]:
+        raise ValueError(f"config.json: {', '.join(wrong)} must be whole numbers above 0")
     return Dimensions(**found)
+
+
+def configuration(folder: Path) -> dict[str, Any]:
+    """The settings in config.json. Raises OSError, or ValueError when they are not a Voxtral's: what is missing would
+    be taken to be as in the full-size model."""
+    written = _json(folder / "config.json")
+    if (kind := written.get("model_type")) != MODEL_TYPE:
+        raise ValueError(f"config.json: model_type is {json.dumps(kind)} and should be {json.dumps(MODEL_TYPE)}")
+    for section in ("text_config", "audio_config"):
+        if not isinstance(written.get(section), dict):
+            raise ValueError(f"config.json holds no {section}")
+    return written
+
+
+def check_vocabulary(folder: Path) -> None:
+    """Raises OSError, or ValueError when tekken.json is not laid out as one. Its words are not looked at."""
+    found = _json(folder / VOCABULARY)
+    for key, kind in (("config", dict), ("vocab", list), ("special_tokens", list)):
+        if not isinstance(found.get(key), kind):
+            raise ValueError(f"{VOCABULARY} holds no {key}")
+
+
+def shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Name to shape of every tensor in the files, of which the headers alone are read. Raises OSError or ValueError."""
+    found: dict[str, tuple[int, ...]] = {}
+    for name in _shards(folder):
+        try:
+            _, tensors = _header(folder / name)
+            found |= {str(key): tuple(entry["shape"]) for key, entry in tensors.items()}
+        except (TypeError, KeyError):
+            raise ValueError(f"{name} is no safetensors file") from None
+    return found
 
 
 def missing(folder: Path) -> str:
@@ -139,16 +171,31 @@ def _lack(path: Path) -> str:
         return f"lacks {path.name}"
     size = path.stat().st_size
     try:
-        with path.open("rb") as file:
-            header = int.from_bytes(file.read(8), "little")
-            if header > min(size, _HEADER_BYTES):
-                return f"{path.name} is cut off or no safetensors file ({size} bytes)"
-            tensors = json.loads(file.read(header))
-        ends = [int(entry["data_offsets"][1]) for name, entry in tensors.items() if name != "__metadata__"]
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+        begin, tensors = _header(path)
+        ends = [int(entry["data_offsets"][1]) for entry in tensors.values()]
+    except (TypeError, KeyError, IndexError):
         return f"{path.name} is no safetensors file"
-    wanted = 8 + header + max(ends, default=0)
+    except ValueError as error:
+        return str(error)
+    wanted = begin + max(ends, default=0)
     return "" if size == wanted else f"{path.name} has {size} bytes instead of {wanted}"
+
+
+def _header(path: Path) -> tuple[int, dict[str, Any]]:
+    """Where the numbers begin, and what is said of each tensor. Raises OSError or ValueError."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+        if header > min(size, _HEADER_BYTES):
+            raise ValueError(f"{path.name} is cut off or no safetensors file ({size} bytes)")
+        try:
+            tensors = json.loads(file.read(header))
+        except ValueError:
+            tensors = None
+    if not isinstance(tensors, dict):
+        raise ValueError(f"{path.name} is no safetensors file")
+    tensors.pop("__metadata__", None)
+    return 8 + header, tensors
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from voxtral_voice.config import Config
 from voxtral_voice.models import checkpoint, machine
 from voxtral_voice.models.machine import Machine
 from voxtral_voice.models.profile import UNKNOWN, Checkpoint, Plan, Refusal, Wanted, decide
-from voxtral_voice.models.requirements import Line, ModelAt, check, installed_packages
+from voxtral_voice.models.requirements import SUBSTITUTES, Line, ModelAt, check, installed_packages
 from voxtral_voice.models.store import ModelUnavailable, Store, from_config
+from voxtral_voice.models.tensors import misfit
 from voxtral_voice.types import VoiceError
 
 
@@ -36,18 +37,21 @@ def requirements_of(config: Config) -> list[Line]:
     try:
         decision = decide(wanted(config, store), facts)
     except VoiceError as error:
-        decision = Refusal(error.message, "Mend models.voxtral, or set it to null.")
+        decision = Refusal(error.message, "Mend or delete that folder, or name another one under models.voxtral.")
     names = decision.models(config.engines.reply) if isinstance(decision, Plan) else ()
-    return check(facts, decision, [_where(store, name) for name in names], installed_packages())
+    models = [_where(store, name, getattr(config.models, name)) for name in names]
+    return check(facts, decision, models, installed_packages())
 
 
-def _where(store: Store, name: str) -> ModelAt:
+def _where(store: Store, name: str, chosen: str | None) -> ModelAt:
     model = store.catalog[name]
     try:
         found = store.find(name)
     except ModelUnavailable as error:
         return ModelAt(model, problem=error.message)
-    return ModelAt(model, f"{found.path} ({found.origin})" if found else "")
+    # Whoever names a model wants that one and no other.
+    instead = "" if chosen else SUBSTITUTES.get(name, "")
+    return ModelAt(model, f"{found.path} ({found.origin})" if found else "", instead=instead)
 
 
 def look(config: Config) -> Machine:
@@ -71,12 +75,18 @@ def wanted(config: Config, store: Store) -> Wanted:
 
 
 def _checkpoint(store: Store) -> Checkpoint | None:
-    """Of the folder where it is there, else as published."""
+    """Of the folder where it is there, else as published. Raises VoiceError("model_failed") for files that are not a
+    Voxtral's or do not belong together."""
     folder = store.locate("voxtral")
     if folder is None:
         known = checkpoint.PUBLISHED.get(store.catalog["voxtral"].repo)
         return Checkpoint(known, 2 * known.parameters) if known else None
     try:
-        return Checkpoint(checkpoint.dimensions(folder), checkpoint.size_bytes(folder))
+        found = checkpoint.dimensions(folder)
+        tied = checkpoint.configuration(folder)["text_config"].get("tie_word_embeddings") is True
+        if why := misfit(found, checkpoint.shapes(folder), tied=tied):
+            raise ValueError(why)
+        checkpoint.check_vocabulary(folder)
+        return Checkpoint(found, checkpoint.size_bytes(folder))
     except (OSError, ValueError) as error:
         raise VoiceError("model_failed", f"{folder} holds no Voxtral that can be read: {error}") from None

