@@ -149,7 +149,7 @@ def test_a_missing_repository_is_named_and_packages_are_tried(tmp_path: Path, se
         f"store {tmp_path}/store/tiny: no such folder",
         f"RunPod cache {tmp_path}/runpod: holds no acme/tiny",
         "Hugging Face cache /nonexistent/hub: holds no acme/tiny",
-        "voxtral-voice models fetch",
+        "`voxtral-voice models fetch tiny` brings it once one of these can be reached",
         "VOXTRAL_MODELS__TINY",
     ):
         assert part in message

@@ -210,8 +210,8 @@ class Store:
         lines = "".join(f"\n  - {line}" for line in tried)
         return (
             f"{name} ({self._model(name).role}) cannot be had. Tried:{lines}\n"
-            f"Fetch it with `voxtral-voice models fetch`, or name a folder that holds its files under {key} in "
-            f"config.yaml (VOXTRAL_MODELS__{name.upper()})."
+            f"`voxtral-voice models fetch {name}` brings it once one of these can be reached. Until then, copy its "
+            f"files from elsewhere and name their folder under {key} in config.yaml (VOXTRAL_MODELS__{name.upper()})."
         )
 
 
