@@ -15,10 +15,10 @@ Usage: bash deploy_voxtral_tts.sh start     check the machine, install, fetch th
 Settings, all optional, as environment variables:
   VOXTRAL_WORKSPACE   where the environment, models, logs and the key are kept (default /workspace/voxtral-voice)
   VOXTRAL_API_KEY     the key that clients must show (default: one is made and kept in the workspace)
-  PORT                TCP port, to be among the pod's HTTP ports (default 8000)
+  PORT                TCP port, to be among the pod's HTTP ports (default: that of what runs, or 8000)
   HF_TOKEN            for the Hugging Face hub
   READY_S             how many seconds to wait until the models are loaded (default 900)
-  IDLE_STOP_MINUTES   stop the pod when nobody has used the server for so long (default: never)
+  IDLE_STOP_MINUTES   stop the pod when nobody has used the server for so long (default, and 0: never)
   VENV, SKIP_INSTALL=1   an environment of your own, used as it is
 and whatever `voxtral-voice serve` reads: VOXTRAL_PROFILE, VOXTRAL_<SECTION>__<KEY>.
 EOF
@@ -33,14 +33,47 @@ die() {
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 script=$here/deploy_voxtral_tts.sh
 workspace=${VOXTRAL_WORKSPACE:-/workspace/voxtral-voice}
+case $workspace in /*) ;; *) workspace=$PWD/$workspace ;; esac
 venv=${VENV:-$workspace/venv}
 logs=$workspace/logs
 run=$workspace/run
 key_file=$workspace/api-key
-port=${PORT:-8000}
-local_url=http://127.0.0.1:$port
-export VOXTRAL_WORKSPACE=$workspace PORT=$port
+export VOXTRAL_WORKSPACE=$workspace
 export VOXTRAL_MODELS_DIR=${VOXTRAL_MODELS_DIR:-$workspace/models}
+
+# --- the settings
+
+# What cannot work is refused before anything is stopped, written or launched.
+check_settings() {
+    [[ $port =~ ^[1-9][0-9]{0,4}$ ]] && [ "$port" -le 65535 ] || die "PORT=$port is not a port from 1 to 65535"
+    [[ ${READY_S:-900} =~ ^[1-9][0-9]{0,5}$ ]] || die "READY_S=$READY_S is not a number of seconds"
+    [[ ${IDLE_STOP_MINUTES:-0} =~ ^[0-9]{1,6}([.][0-9]+)?$ ]] ||
+        die "IDLE_STOP_MINUTES=$IDLE_STOP_MINUTES is not a number of minutes (0: never)"
+    [[ ! ${IDLE_STOP_MINUTES:-0} =~ ^[0.]+$ ]] || unset IDLE_STOP_MINUTES
+    if [ -n "${VOXTRAL_API_KEY:+given}" ]; then
+        usable_key || die "VOXTRAL_API_KEY: a key consists of ASCII letters, digits and !#\$%&'*+-.^_\`|~"
+    elif [ -s "$key_file" ]; then
+        (read_key && usable_key) || die "$key_file holds no usable key; without that file one is made"
+    fi
+}
+
+# The key is never an argument and never assigned from a word: `bash -x` would print it.
+usable_key() { [ "$(LC_ALL=C tr -d "A-Za-z0-9!#\$%&'*+.^_\`|~-" <<<"$VOXTRAL_API_KEY" && echo .)" = $'\n.' ]; }
+
+# What runs keeps its port where PORT says nothing. $1: `running` where PORT is not even asked.
+settle_port() {
+    running_port=""
+    if alive supervisor || alive server; then running_port=$(cat "$run/port" 2>/dev/null || true); fi
+    port=${PORT:-${running_port:-8000}}
+    [ "${1:-}" != running ] || port=${running_port:-$port}
+    local_url=http://127.0.0.1:$port
+    export PORT=$port
+}
+
+make_workspace() {
+    mkdir -p "$workspace" "$logs" "$run" 2>/dev/null && [ -w "$run" ] ||
+        die "$workspace cannot be made: VOXTRAL_WORKSPACE=\$HOME/voxtral-voice names another place"
+}
 
 # --- the machine
 
@@ -85,28 +118,54 @@ install() {
 
 # The key in force is kept in a file, so that every terminal finds it.
 key() {
-    if [ -n "${VOXTRAL_API_KEY:-}" ]; then
-        (umask 077 && printf '%s\n' "$VOXTRAL_API_KEY" >"$key_file.new")
+    if [ -n "${VOXTRAL_API_KEY:+given}" ]; then
+        (umask 077 && cat >"$key_file.new" <<<"$VOXTRAL_API_KEY")
         mv "$key_file.new" "$key_file"
     elif [ ! -s "$key_file" ]; then
         (umask 077 && "$venv/bin/python" -c 'import secrets; print(secrets.token_urlsafe(24))' >"$key_file")
     fi
+    chmod 600 "$key_file"
     read_key
 }
 
 read_key() {
-    [ ! -s "$key_file" ] || VOXTRAL_API_KEY=$(cat "$key_file")
+    [ ! -s "$key_file" ] || read -r VOXTRAL_API_KEY <"$key_file" || true # where no line end follows
     export VOXTRAL_API_KEY
 }
 
 # --- what runs
 
-# Whether the `supervisor` or the `server` runs. Process numbers are used again, so the pid file alone says nothing.
+# Whether the `supervisor`, its idle `watch` or the `server` runs. Process numbers are used again, and other workspaces
+# have servers too, so the pid file alone says nothing.
 alive() {
-    local pid pattern='voxtral-voice serve'
+    local pid command pattern='voxtral-voice serve'
     [ "$1" = server ] || pattern='deploy_voxtral_tts.sh supervise'
-    pid=$(cat "$run/$1.pid" 2>/dev/null) && [ -n "$pid" ] && [ -r "/proc/$pid/cmdline" ] &&
-        tr '\0' ' ' <"/proc/$pid/cmdline" | grep -q -e "$pattern"
+    pid=$(cat "$run/$1.pid" 2>/dev/null) || return 1
+    [[ $pid =~ ^[0-9]+$ ]] || return 1
+    command=$({ tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null) || return 1
+    [[ $command == *"$pattern"* ]] && grep -qzxF "VOXTRAL_WORKSPACE=$workspace" "/proc/$pid/environ" 2>/dev/null
+}
+
+# The inodes of the sockets that listen at the port, whoever has them.
+listeners() {
+    { cat /proc/net/tcp /proc/net/tcp6 2>/dev/null || true; } |
+        awk -v port="$(printf ':%04X' "$port")" '$4 == "0A" && substr($2, length($2) - 4) == port { print $10 }'
+}
+
+# Whether it is our server that listens: a stranger may answer /ready just as well, and must never be shown the key.
+ours_listens() {
+    local inode files
+    alive server || return 1
+    files=$(ls -l "/proc/$(cat "$run/server.pid")/fd" 2>/dev/null) || return 1
+    for inode in $(listeners); do
+        [[ $files != *"socket:[$inode]"* ]] || return 0
+    done
+    return 1
+}
+
+refuse_a_taken_port() {
+    [ -z "$(listeners)" ] || ours_listens ||
+        die "another program listens at port $port: end that one, or choose another PORT"
 }
 
 # Keeps one server running until it is told to end. A server that ends by itself is started again, at once and then
@@ -117,6 +176,7 @@ supervise() {
     if [ -n "${IDLE_STOP_MINUTES:-}" ]; then
         watch_idle &
         watch=$!
+        echo "$watch" >"$run/watch.pid"
     fi
     while [ -z "$ending" ]; do
         started=$SECONDS
@@ -146,12 +206,14 @@ nap() {
     wait $! || kill $! 2>/dev/null || true
 }
 
-# Stops the pod once nobody has used the server for IDLE_STOP_MINUTES. A stopped pod keeps its volume.
+# Stops the pod once nobody has used the server for IDLE_STOP_MINUTES. A stopped pod keeps its volume. It ends when the
+# supervisor that it belongs to is gone: what runs then may have other settings.
 watch_idle() {
     local limit_s idle_s
     trap 'kill $! 2>/dev/null; exit' TERM
-    limit_s=$(awk -v minutes="$IDLE_STOP_MINUTES" 'BEGIN { print int(minutes * 60) }')
-    while nap $((limit_s > 600 ? 60 : limit_s / 10 + 1)); do
+    limit_s=$(awk -v minutes="$IDLE_STOP_MINUTES" 'BEGIN { print minutes * 60 < 1 ? 1 : int(minutes * 60) }')
+    while nap $((limit_s > 90 ? 10 : limit_s / 10 + 1)); do
+        { alive supervisor && [ "$(cat "$run/supervisor.pid")" = $$ ]; } || return 0
         idle_s=$(ask /status | sed -n 's/.*"idle_s":\([0-9]*\).*/\1/p') || true
         if [ -n "$idle_s" ] && [ "$idle_s" -ge "$limit_s" ]; then
             printf '%s nobody has used it for %s s: stopping the pod\n' "$(date -Is)" "$idle_s"
@@ -163,14 +225,24 @@ watch_idle() {
     done
 }
 
+# What is on this machine is asked directly, whatever proxy leads out of it.
+local_curl() { curl -s -m 10 --noproxy '*' "$@"; }
+
 # GET $1 with the key, which must not be seen in the list of processes.
-ask() { printf 'header = "X-API-Key: %s"\n' "${VOXTRAL_API_KEY:-}" | curl -s -m 5 -K - "$local_url$1"; }
+ask() {
+    ours_listens || return 1
+    local_curl -K - "$local_url$1" <<EOF
+header = "X-API-Key: ${VOXTRAL_API_KEY:-}"
+EOF
+}
+
+is_ready() { ours_listens && local_curl -f -o /dev/null "$local_url/ready"; }
 
 wait_ready() {
     local end=$((SECONDS + ${READY_S:-900})) answer said=""
     say "Waiting until the models are loaded"
-    until curl -fs -m 5 "$local_url/ready" >/dev/null; do
-        answer=$(curl -s -m 5 "$local_url/ready" | sed -n 's/.*"code":"\([^"]*\)","message":"\([^"]*\)".*/\1: \2/p') || true
+    until is_ready; do
+        answer=$(ask /ready | sed -n 's/.*"code":"\([^"]*\)","message":"\([^"]*\)".*/\1: \2/p') || true
         case $answer in model_failed*) not_ready "$answer" ;; esac
         [ "$answer" = "$said" ] || printf '    %s\n' "$answer"
         said=$answer
@@ -179,17 +251,20 @@ wait_ready() {
         [ "$SECONDS" -lt "$end" ] || not_ready "not ready after ${READY_S:-900} s"
         sleep 0.5
     done
+    answer=$(local_curl -o /dev/null -w '%{http_code}' "$local_url/status") || true
+    [ "$answer" = 401 ] || not_ready "/status without the key has to be refused with 401, and the answer is $answer"
 }
 
+# What this call has not launched is somebody's running server: it stays.
 not_ready() {
-    halt
+    [ -z "${launched:-}" ] || halt
     tail -n 20 "$logs/server.log" "$logs/stderr.log" >&2 2>/dev/null || true
     die "$1 (all of it: $logs)"
 }
 
 halt() {
     local each tries
-    for each in supervisor server; do # the supervisor first: it would start another server
+    for each in supervisor watch server; do # the supervisor first: it would start another server
         for tries in $(seq 200); do
             alive $each || break
             [ "$tries" -ne 1 ] || kill -TERM "$(cat "$run/$each.pid")" 2>/dev/null || true
@@ -198,17 +273,25 @@ halt() {
         done
         rm -f "$run/$each.pid"
     done
+    rm -f "$run/port"
 }
 
 launch() {
+    local tries
     rm -f "$run/crashes"
+    echo "$port" >"$run/port"
+    launched=1
     if [ -n "${RUNPOD_POD_ID:-}" ]; then # the page's own address, whatever the proxy makes of the Host header
         export VOXTRAL_SERVER__ORIGINS="${VOXTRAL_SERVER__ORIGINS:-["\"$(public_url)"\"]}"
     fi
     # A session of its own: closing the terminal does not reach it.
     setsid nohup bash "$script" supervise >>"$logs/supervisor.log" 2>&1 </dev/null 9>&- &
     echo $! >"$run/supervisor.pid"
-    sleep 0.2
+    for tries in $(seq 50); do
+        sleep 0.1
+        ! alive supervisor || break
+        [ "$tries" -lt 50 ] || not_ready "the supervisor does not start"
+    done
 }
 
 public_url() {
@@ -222,13 +305,17 @@ public_url() {
 # --- the commands
 
 start() {
-    mkdir -p "$workspace" "$logs" "$run" 2>/dev/null ||
-        die "$workspace cannot be made: VOXTRAL_WORKSPACE=\$HOME/voxtral-voice names another place"
+    check_settings
+    make_workspace
     lock
+    if { alive supervisor || alive server; } && [ "$port" != "${running_port:-$port}" ]; then
+        die "it runs at port $running_port; \`restart\` moves it to $port"
+    fi
     if alive supervisor && alive server; then
         say "It runs already; restart takes over changed settings"
         read_key
     else
+        refuse_a_taken_port
         halt
         check_machine
         install
@@ -237,7 +324,7 @@ start() {
     fi
     wait_ready
     say "Asking it something"
-    (cd "$here" && "$venv/bin/python" -m bench.smoke --url "$local_url") || die "it is ready and gives no spoken answer"
+    (cd "$here" && NO_PROXY=127.0.0.1 no_proxy=127.0.0.1 "$venv/bin/python" -m bench.smoke --url "$local_url") || die "it is ready and gives no spoken answer"
     summary
 }
 
@@ -270,8 +357,10 @@ stop() {
 }
 
 restart() {
-    mkdir -p "$workspace" "$logs" "$run"
+    check_settings
+    make_workspace
     lock
+    refuse_a_taken_port
     halt
     start
 }
@@ -286,7 +375,7 @@ status() {
     echo "server      $(alive server && cat "$run/server.pid" || echo none)"
     echo "address     $(public_url)"
     ask /status && echo
-    if curl -fs -m 5 "$local_url/ready" >/dev/null; then
+    if is_ready; then
         echo "ready"
     else
         echo "not ready"
@@ -305,7 +394,8 @@ show_logs() {
 update() {
     local before
     before=$(git -C "$here" rev-parse HEAD 2>/dev/null) || die "$here is no git checkout"
-    mkdir -p "$workspace" "$logs" "$run"
+    check_settings
+    make_workspace
     lock
     git -C "$here" pull --ff-only || die "git could not pull"
     if [ "$before" = "$(git -C "$here" rev-parse HEAD)" ]; then
@@ -334,6 +424,10 @@ main() {
     [ $# -eq 0 ] || shift
     case $command in
         start | stop | restart | status | update | supervise) [ $# -eq 0 ] || { usage >&2 && exit 2; } ;;
+    esac
+    case $command in
+        status) settle_port running ;;
+        *) settle_port ;;
     esac
     case $command in
         start) start ;;

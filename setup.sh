@@ -92,6 +92,8 @@ install_torch() {
 pip_install() {
     local result=0 quiet=--quiet # without a terminal nobody watches bars
     [ -t 1 ] && quiet=--progress-bar=on
+    # A pod's disks are small, and nothing is installed there twice.
+    [ -z "${RUNPOD_POD_ID:-}" ] || export PIP_NO_CACHE_DIR=1
     touch "$venv/unfinished"
     "$venv/bin/python" -m pip install --disable-pip-version-check "$quiet" "$@" || result=$?
     rm "$venv/unfinished" # it ended by itself, well or not

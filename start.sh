@@ -24,12 +24,13 @@ if [ "$mode" = serverless ]; then
 fi
 
 if [ -n "${RUNPOD_POD_ID:-}" ] && [ -z "${RUNPOD_ENDPOINT_ID:-}" ]; then # a pod: its address is public
-    if [ -z "${VOXTRAL_API_KEY:-}" ]; then
+    if [ -z "${VOXTRAL_API_KEY:+given}" ]; then # the key is no word of a command: `bash -x` would print it
         folder=${VOXTRAL_WORKSPACE:-/workspace/voxtral-voice}
         mkdir -p "$folder"
         [ -s "$folder/api-key" ] ||
             (umask 077 && python -c 'import secrets; print(secrets.token_urlsafe(24))' >"$folder/api-key")
-        VOXTRAL_API_KEY=$(cat "$folder/api-key")
+        chmod 600 "$folder/api-key"
+        read -r VOXTRAL_API_KEY <"$folder/api-key" || true # where no line end follows
         export VOXTRAL_API_KEY
         echo "start.sh: the key that clients must show is in $folder/api-key" >&2
     fi
