@@ -103,6 +103,12 @@ def test_a_mistake_in_a_file_is_told_with_its_line(tmp_path: Path, name: str) ->
         ({"VOXTRAL_TURNS__JION_MS": "5"}, {}, "VOXTRAL_TURNS__JION_MS: turns.jion_ms", "unknown key"),
         ({"VOXTRAL_TURNS__JOIN_MS": "-5"}, {}, "VOXTRAL_TURNS__JOIN_MS: turns.join_ms", "-5"),
         ({"VOXTRAL_TURNS__JOIN_MS": "soon"}, {}, "VOXTRAL_TURNS__JOIN_MS: turns.join_ms", "soon"),
+        (
+            {"VOXTRAL_ENGINES__CONTEXT_TOKENS": "100"},
+            {},
+            "VOXTRAL_ENGINES__CONTEXT_TOKENS: engines.context_tokens",
+            "fewer than 1024 hold no spoken turn and its answer; 0 takes what fits (it is 100)",
+        ),
         ({"VOXTRAL_TURNS__JOIN_MS": "[1"}, {}, "VOXTRAL_TURNS__JOIN_MS", "while parsing"),
         ({"VOXTRAL_PORTT": "1"}, {}, "VOXTRAL_PORTT", "unknown variable"),
         ({"VOXTRAL_PROFILE": "tpu"}, {}, "VOXTRAL_PROFILE: engines.profile", "tpu"),

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from voxtral_voice.config_file import ConfigError as ConfigError
 from voxtral_voice.config_file import merge, parse, put, read
@@ -85,6 +85,12 @@ class Models(_Section):
         return Path(chosen).expanduser() if chosen else Path(cache) / "voxtral-voice"
 
 
+def _room_for_a_turn(context_tokens: int) -> int:
+    if 0 < context_tokens < 1024:
+        raise ValueError("fewer than 1024 hold no spoken turn and its answer; 0 takes what fits")
+    return context_tokens
+
+
 class EngineChoice(_Section):
     profile: Literal["auto", "gpu", "cpu"]
     understander: Literal["auto", "voxtral", "cascade"]
@@ -92,16 +98,10 @@ class EngineChoice(_Section):
     synthesizer: Literal["auto", "kokoro", "kokoro-onnx"]
     weights: Literal["auto", "bf16", "int8"]
     slots: int = Field(ge=0, le=64)
-    context_tokens: int = Field(ge=0, le=32_768)
+    context_tokens: Annotated[int, Field(ge=0, le=32_768), AfterValidator(_room_for_a_turn)]
     threads: int = Field(ge=0, le=256)
     endpoint_threads: int = Field(ge=1, le=64)
     niceness: int = Field(ge=0, le=19)
-
-    @model_validator(mode="after")
-    def _room_for_a_turn(self) -> EngineChoice:
-        if 0 < self.context_tokens < 1024:
-            raise ValueError("context_tokens below 1024 hold no spoken turn and its answer; 0 takes what fits")
-        return self
 
 
 class VoiceChoice(_Section):
