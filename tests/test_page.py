@@ -260,6 +260,23 @@ async def test_every_way_to_have_no_microphone_says_what_helps_and_writing_works
         await visit.until("document.querySelector('#phase').textContent.includes('is gone')")
 
 
+async def test_a_browser_that_gives_no_sound_is_told_and_asked_again() -> None:
+    broken = """
+        const { addModule } = AudioWorklet.prototype;
+        AudioWorklet.prototype.addModule = function (...named) {
+            return room.mended ? addModule.apply(this, named) : Promise.reject(new DOMException('no', 'AbortError'));
+        };"""
+    async with serving() as server, visiting(server.url, before=broken) as visit:
+        await visit.page.click("#start")
+        await visit.until("document.querySelector('#phase').textContent.includes('no sound')")
+        await visit.page.fill("#text", "Then I write.")
+        await visit.page.press("#text", "Enter")
+        await visit.until("document.querySelector('.line.assistant .words')?.textContent.includes('That is all')")
+        await visit.page.evaluate("room.mended = true")
+        await visit.page.click("#retry")
+        await visit.phase("listening")
+
+
 async def test_over_plain_http_the_page_says_why_there_is_no_microphone() -> None:
     gone = "Object.defineProperty(navigator, 'mediaDevices', {value: undefined});"
     gone += "Object.defineProperty(window, 'isSecureContext', {value: false});"

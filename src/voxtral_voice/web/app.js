@@ -90,12 +90,13 @@ async function listVoices() {
 }
 
 async function playSample() {
-  await conversation.sound.open();
+  await conversation.unlock();
   const id = conversation.settings.voice || (conversation.served?.audio.output.voice ?? 'af_heart');
   const language = voices.find((voice) => voice.id === id)?.language ?? 'en-us';
   const wish = { voice: id, speed: conversation.settings.speed, text: SAMPLES[language] ?? SAMPLES['en-us'] };
   const button = control('sample');
   button.disabled = true;
+  conversation.interrupt();
   try {
     conversation.sound.playSample(toFloat(await server.sample(conversation.key, wish)));
   } catch (error) {
@@ -134,7 +135,7 @@ function press() {
 function bind() {
   the('connect').onclick = () => {
     if (conversation.state.link !== 'idle' && conversation.state.link !== 'failed') return conversation.disconnect();
-    void conversation.sound.open();
+    void conversation.unlock();
     conversation.connect();
   };
   const start = the('start');

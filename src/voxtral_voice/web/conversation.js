@@ -179,6 +179,11 @@ export class Conversation {
     await this.start();
   }
 
+  /** Sound, from a click or a key; without it what is said can still be read. */
+  unlock() {
+    return this.sound.open().catch((error) => this.set({ notice: { code: 'mic_sound', message: String(error) } }));
+  }
+
   /** The microphone on; the line too, where it is not. */
   async start() {
     this.set({ microphone: 'asking', trouble: null });
@@ -190,8 +195,9 @@ export class Conversation {
       this.drop();
       this.microphone = microphone;
     } catch (error) {
-      if (!(error instanceof MicrophoneError)) throw error;
-      this.set({ microphone: 'failed', trouble: { code: error.code, message: '' } });
+      const known = error instanceof MicrophoneError;
+      const trouble = known ? { code: error.code, message: '' } : { code: 'mic_sound', message: String(error) };
+      this.set({ microphone: 'failed', trouble });
       return;
     }
     this.microphone.mute(this.state.muted);
@@ -266,7 +272,7 @@ export class Conversation {
    * @param {string} text
    */
   async say(text) {
-    await this.sound.open();
+    await this.unlock();
     this.interrupt();
     const id = `msg_${crypto.getRandomValues(new Uint32Array(4)).join('').slice(0, 24)}`;
     const item = { id, type: 'message', role: 'user', content: [{ type: 'input_text', text }] };

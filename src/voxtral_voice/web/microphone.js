@@ -37,7 +37,6 @@ async function ask(device, headphones) {
   } catch (error) {
     const name = error instanceof Error ? error.name : '';
     if (name === 'OverconstrainedError' && device) return ask('', headphones); // the chosen one is unplugged
-    if (name === 'TypeError') return navigator.mediaDevices.getUserMedia({ audio: { ...audio, echoCancellation: !headphones } });
     throw new MicrophoneError(CODES[name] ?? 'mic_busy');
   }
 }

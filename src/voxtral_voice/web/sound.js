@@ -41,9 +41,8 @@ export class Sound {
       },
       audible: (item, at_s) => this.note(this.responses.get(item), { heard_s: at_s }),
       drained: (item) => this.drained(item),
-    }).then((speaker) => {
+    }).then((speaker) => (this.speaker = speaker)).finally(() => {
       this.opening = null;
-      return (this.speaker = speaker);
     });
     return this.opening;
   }
@@ -63,6 +62,7 @@ export class Sound {
 
   /** @param {Fields} event */
   play({ response_id, item_id, delta }) {
+    if (!this.speaker) this.told.event({ type: 'page.heard', item_id, heard_ms: Infinity }); // it is read instead
     if (!this.speaker || this.stale.has(response_id)) return;
     this.responses.set(item_id, response_id);
     if (!this.speaker.playing) this.told.set({ playing: true });

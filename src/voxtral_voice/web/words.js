@@ -94,11 +94,11 @@ export const TROUBLE = {
   ],
   mic_denied: [
     'The microphone is not allowed',
-    'Allow it: press the sign left of the address (on a phone: the browser’s settings for this site), choose the microphone, then try again.',
+    'Allow it: press the sign left of the address (on a phone: the settings for this site), then try again.',
   ],
   mic_missing: ['No microphone was found', 'Plug one in, or choose another one in the settings, then try again.'],
   mic_busy: ['The microphone cannot be opened', 'Another program may be using it. Close that program, then try again.'],
-  mic_lost: ['The microphone is gone', 'It was unplugged or taken by another program. Choose one in the settings, or try again.'],
+  mic_lost: ['The microphone is gone', 'It was unplugged or taken away. Choose one in the settings, or try again.'],
   unauthorized: ['This server wants a key', 'Enter the key it was started with (VOXTRAL_API_KEY). It stays in this tab.'],
   wrong_key: ['The key is not the right one', 'Enter the key the server was started with (VOXTRAL_API_KEY).'],
   bad_key: ['A key has no such characters', 'It consists of letters, digits and !#$%&\'*+-.^_`|~'],
@@ -108,7 +108,7 @@ export const TROUBLE = {
   session_idle: ['Nothing was said for a long time', 'The place was given to others. Connect again: the conversation is kept.'],
   session_expired: ['The conversation has lasted its time', 'Connect again: the conversation is kept.'],
   unreachable: ['The server does not answer', 'It may be starting or stopped.'],
-  sound: ['The browser plays no sound', 'Press once more: browsers let a page sound only after a press.'],
+  mic_sound: ['The browser gives no sound', 'Try again, or reload the page.'],
   too_short: ['That was too short', 'Hold the button for as long as you speak.'],
   slow: ['The line is slow', 'Some of what you said may have been lost.'],
 };
