@@ -21,6 +21,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 MANUAL = (ROOT / "RUNPOD_MANUAL_DEPLOYMENT.md").read_text(encoding="utf-8")
 ENDPOINTS = (ROOT / "docs/api.md").read_text(encoding="utf-8").split("\n## Endpoints\n")[1].split("\n## Jobs\n")[0]
 BIN = Path(sys.executable).parent
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""What a pod's terminal finds: nothing of the environment."""
 
 INSTALLS = ("bash setup.sh serve", "bash setup.sh test")
 """Would install, and the second would run this test; test_setup and the slow test of test_deploy are about them."""
@@ -160,7 +162,15 @@ def pod(tmp_path: Path) -> Iterator[Pod]:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a pod is a Linux machine")
 def test_the_commands_of_the_manual(pod: Pod, tmp_path: Path) -> None:
     """Where they stand in the manual a server is running; so those that end it come last."""
-    markers = ["git clone", "tts.sh status", "$URL/health", "tts.sh update", "tts.sh stop", "voxtral-voice job"]
+    markers = [
+        "git clone",
+        "tts.sh status",
+        "bin/activate",
+        "$URL/health",
+        "tts.sh update",
+        "tts.sh stop",
+        "voxtral-voice job",
+    ]
     found = {next(marker for marker in markers if marker in block): block for block in blocks(MANUAL, "bash")}
     assert len(found) == len(blocks(MANUAL, "bash")) == len(markers)
     checkout(tmp_path)
@@ -168,13 +178,18 @@ def test_the_commands_of_the_manual(pod: Pod, tmp_path: Path) -> None:
     workspace.mkdir(exist_ok=True)
     pod.script = source / "deploy_voxtral_tts.sh"
     given = {**pod.environment, "VOXTRAL_WORKSPACE": str(pod.workspace), "PORT": str(pod.port)}
-    given |= {"RUNPOD_POD_ID": "abc123", "REPOSITORY": str(tmp_path / "origin")}
+    given |= {"RUNPOD_POD_ID": "abc123", "REPOSITORY": str(tmp_path / "origin"), "PATH": SYSTEM_PATH}
+    (pod.workspace / "models").parent.mkdir()
+    (pod.workspace / "models").symlink_to(given.pop("VOXTRAL_MODELS_DIR"))
+    (pod.workspace / "venv").symlink_to(given.pop("VENV"))
+
+    def here(marker: str) -> str:
+        return found[marker].replace("/workspace", str(workspace)).replace(":8000", f":{pod.port}")
+
     said = {}
     for marker in markers:
-        folder = workspace if marker == "git clone" else source
-        said[marker] = bash(found[marker].replace("/workspace", str(workspace)), folder, **given)
-        if marker == "git clone":
-            given |= {"URL": pod.url, "VOXTRAL_API_KEY": pod.key}
+        first = here("bin/activate") if marker in ("$URL/health", "voxtral-voice job") else ""
+        said[marker] = bash(first + here(marker), workspace if marker == "git clone" else source, **given)
     assert f"https://abc123-{pod.port}.proxy.runpod.net/#key={pod.key}" in said["git clone"]
     assert said["tts.sh status"].count("ready\n") >= 1
     assert "voice to voice, received" in said["$URL/health"]
