@@ -101,6 +101,7 @@ check_machine() {
         die "$(needed_gb) GB are needed in $workspace: give the pod a larger volume, or set VOXTRAL_WORKSPACE"
     fi
     command -v curl >/dev/null || die "curl is missing: apt-get update && apt-get install -y curl"
+    [ -r /proc/net/tcp ] || die "/proc/net/tcp cannot be read: it tells whose server listens at the port"
     command -v flock >/dev/null || die "flock is missing: apt-get update && apt-get install -y util-linux"
 }
 

@@ -17,10 +17,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import pytest
 
 from scripted_process import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
+TOOLS = ("bash", "curl", "flock", "setsid", "git")
+needs_a_pods_tools = pytest.mark.skipif(
+    not sys.platform.startswith("linux") or any(shutil.which(tool) is None for tool in TOOLS),
+    reason=f"a pod is a Linux machine with {', '.join(TOOLS)}",
+)
 _PROGRAM = """#!{python}
 import sys
 from pathlib import Path
@@ -107,6 +113,21 @@ def scripted_pod(folder: Path, **environment: str) -> Pod:
     (program.parent / "python").chmod(0o755)
     given = {"VENV": str(folder / "venv"), "SKIP_INSTALL": "1", "READY_S": "60", **environment}
     return Pod(folder, environment=given)
+
+
+def processes(pod: Pod) -> list[str]:
+    """Command lines of everything that belongs to this pod."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                environment = (folder / "environ").read_bytes()
+            except OSError:
+                continue
+            if str(pod.workspace).encode() in environment:
+                found.append(line)
+    return found
 
 
 def url_in(output: str) -> tuple[str, str]:
