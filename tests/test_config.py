@@ -65,6 +65,73 @@ def test_lists_and_null_can_be_given_in_the_environment() -> None:
     assert load({"VOXTRAL_LOGGING__FILE": "null"}).logging.file is None
 
 
+TEXTS = (
+    "You are Bob: be brief.",
+    "- be brief",
+    "[short]",
+    "{name}",
+    "yes",
+    "123",
+    "null",
+    "~",
+    "# be brief",
+    "Be brief # always",
+    '"Be" brief',
+    "It's fine",
+    "Line one\nLine two: x",
+    "*bold*",
+    "@bot",
+    "!cmd",
+    "%x",
+    "  spaced ",
+    "2026-11-21",
+    "tab\there",
+)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_text_in_the_environment_is_taken_as_it_is(text: str) -> None:
+    assert load({"VOXTRAL_REPLY__INSTRUCTIONS": text}).reply.instructions == text
+
+
+def test_words_and_paths_in_the_environment_are_no_yaml_either() -> None:
+    chosen = {"VOXTRAL_VOICE__LANGUAGE": "no", "VOXTRAL_LOGGING__FILE": "/tmp/a: b", "VOXTRAL_MODELS__VOXTRAL": "123"}
+    settings = load(chosen)
+    assert (settings.voice.language, settings.logging.file, settings.models.voxtral) == ("no", Path("/tmp/a: b"), "123")
+    assert load({"VOXTRAL_MODELS__VOXTRAL": "null"}).models.voxtral is None
+    assert load({"VOXTRAL_LOGGING__LEVEL": "INFO"}).logging.level == "info"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["VOXTRAL_REPLY__INSTRUCTIONS", "VOXTRAL_LIMITS__JOBS", "VOXTRAL_SERVER__ORIGINS", "VOXTRAL_LOGGING__FILE", "PORT"],
+)
+def test_an_empty_variable_is_none(name: str) -> None:
+    assert load({name: ""}) == load({name: " "}) == load()
+
+
+@pytest.mark.parametrize(
+    ("text", "origins"),
+    [
+        ("https://a.example", ("https://a.example",)),
+        ("https://a.example, https://b.example:8443", ("https://a.example", "https://b.example:8443")),
+        ('["https://a.example", "null"]', ("https://a.example", "null")),
+        ("- https://a.example\n- https://b.example", ("https://a.example", "https://b.example")),
+        ("[]", ()),
+    ],
+)
+def test_a_list_of_texts_is_yaml_or_has_commas(text: str, origins: tuple[str, ...]) -> None:
+    assert load({"VOXTRAL_SERVER__ORIGINS": text}).server.origins == origins
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "//ping", "/v1", "/v1/audio/speech", "/v1/realtime", "/status", "/docs", "/web/x"]
+)
+def test_the_open_health_path_is_no_path_of_something_else(path: str) -> None:
+    with pytest.raises(ConfigError, match="HEALTH_CHECK_PATH: server.health_path: .*something else there"):
+        load({"HEALTH_CHECK_PATH": path})
+
+
 MISTAKES = {
     "an unknown key": ("turns:\n  join_ms: 1\n  jion_ms: 2\n", "turns.jion_ms", 3, "unknown key"),
     "an unknown section": ("server:\n  port: 1\nturn:\n  join_ms: 1\n", "turn", 3, "unknown key"),
@@ -110,6 +177,9 @@ def test_a_mistake_in_a_file_is_told_with_its_line(tmp_path: Path, name: str) ->
             "fewer than 1024 hold no spoken turn and its answer; 0 takes what fits (it is 100)",
         ),
         ({"VOXTRAL_TURNS__JOIN_MS": "[1"}, {}, "VOXTRAL_TURNS__JOIN_MS", "while parsing"),
+        ({"VOXTRAL_TURNS__JION_MS": ""}, {}, "VOXTRAL_TURNS__JION_MS: turns.jion_ms", "unknown key"),
+        ({"VOXTRAL_SERVER__ORIGINS": "a.example"}, {}, "VOXTRAL_SERVER__ORIGINS: server.origins.0", "a.example"),
+        ({"VOXTRAL_LOGGING__LEVEL": "loud"}, {}, "VOXTRAL_LOGGING__LEVEL: logging.level", "loud"),
         ({"VOXTRAL_PORTT": "1"}, {}, "VOXTRAL_PORTT", "unknown variable"),
         ({"VOXTRAL_PROFILE": "tpu"}, {}, "VOXTRAL_PROFILE: engines.profile", "tpu"),
         ({"PORT": "http"}, {}, "PORT: server.port", "http"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket as stream
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NoReturn
@@ -68,7 +71,9 @@ async def metrics(server: Served) -> str:
 
 
 @pytest.mark.usefixtures("idle_models")
-@pytest.mark.parametrize("origin", [PAGE, "null", "http://localhost.example.com", "https://127.0.0.1", "garbage"])
+@pytest.mark.parametrize(
+    "origin", [PAGE, "null", "http://localhost.example.com", "https://127.0.0.1", "garbage", "http://[::1"]
+)
 async def test_pages_of_others_are_refused_with_and_without_a_key(origin: str) -> None:
     for key in (KEY, None):
         async with serving(key=key) as server:
@@ -132,6 +137,11 @@ ORIGINS = {
     ("file://", "a.example", None): False,
     ("null", "", None): False,
     ("http://a.example:99999", "a.example:99999", None): False,
+    ("http://[::1", "a.example", None): False,
+    ("http://[zz]", "a.example", None): False,
+    ("http://a]b", "a.example", None): False,
+    ("http://a.example", "[::1", None): False,
+    ("HTTP://a.example", "a.example", None): True,
     ("", "", None): False,
 }
 
@@ -171,6 +181,90 @@ async def test_a_body_over_the_limit_is_refused_whether_its_size_is_named_or_not
         for content in (body, in_pieces()):
             answer = await http.post("/v1/audio/speech", content=content)
             assert (answer.status_code, answer.json()["error"]["code"]) == (413, "message_too_large")
+
+
+async def test_what_is_open_is_open_to_look_at_alone() -> None:
+    async with serving(key=KEY) as server, httpx.AsyncClient(base_url=server.url) as http:
+        for path in ("/ping", "/health", "/ready", "/"):
+            assert (await http.post(path)).status_code == 401
+            assert (await http.get(path)).status_code == 200
+            head = await http.head(path)
+            assert (head.status_code, head.content) == (200, b"")
+        allowed = await http.post("/health", headers=SHOWN)
+        assert (allowed.status_code, allowed.json()["error"]["code"]) == (405, "method_not_allowed")
+        assert "GET" in allowed.headers["allow"]
+        for nowhere in ("/nope", "/web/nope.js"):
+            answer = await http.get(nowhere, headers=SHOWN)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_url")
+
+
+async def answered(server: Served, sent: bytes) -> tuple[bytes, float]:
+    """What comes back before the server closes the connection, and after how many seconds."""
+    began = time.monotonic()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(sent)
+    async with asyncio.timeout(8):
+        back = await reader.read()
+    writer.close()
+    return back, time.monotonic() - began
+
+
+LATE: dict[str, object] = {"server.head_timeout_s": 0.5, "server.body_timeout_s": 1}
+HALF = b"POST /v1/audio/speech HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 30\r\n\r\n{"
+
+
+@pytest.mark.parametrize("sent", [b"", b"G", b"GET /ping HTTP/1.1\r\nHost"])
+async def test_a_connection_that_does_not_ask_is_closed(sent: bytes) -> None:
+    async with serving(overrides=LATE) as server:
+        back, after_s = await answered(server, sent)
+        assert back == b""
+        assert 0.4 < after_s < 3
+
+
+@pytest.mark.parametrize("sent", [HALF, b"GET /ping HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"])
+async def test_a_body_that_does_not_come_is_given_up(sent: bytes) -> None:
+    async with serving(overrides=LATE) as server:
+        back, after_s = await answered(server, sent)
+        assert back.startswith(b"HTTP/1.1 408")
+        assert b'"request_timeout"' in back
+        assert 0.9 < after_s < 4
+
+
+async def test_a_conversation_and_a_slow_answer_outlast_the_time_for_a_request() -> None:
+    async with (
+        serving(overrides=LATE) as server,
+        connect(server.socket_url) as socket,
+        httpx.AsyncClient(base_url=server.url) as http,
+    ):
+        server.script.synthesizer.clause_s = 2.0
+        answer = await http.post("/v1/audio/speech", json={"input": "Hello."})
+        assert answer.status_code == 200
+        assert json.loads(await socket.recv())["type"] == "session.created"
+        assert (await http.get("/ping")).status_code == 200
+        await socket.send("garbage")
+        assert json.loads(await socket.recv())["error"]["code"] == "invalid_json"
+
+
+async def test_who_leaves_before_the_end_of_a_body_gets_no_work_done() -> None:
+    async with serving() as server:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(HALF + b'"input": "Hello."}')
+        await asyncio.sleep(0.2)
+        writer.close()
+        await asyncio.sleep(0.2)
+        assert (await server.get("/ping")).status_code == 200
+        assert server.script.synthesizer.spoken == []
+
+
+def test_a_half_sent_request_does_not_hold_the_end_up(tmp_path: Path) -> None:
+    with scripted_process(tmp_path) as server, stream.create_connection(("127.0.0.1", server.port)) as half:
+        half.sendall(HALF)
+        time.sleep(0.3)
+        server.popen.terminate()
+        began = time.monotonic()
+        assert server.popen.wait(10) == 0
+        assert time.monotonic() - began < 4
+        assert "Traceback" not in server.written()
 
 
 async def test_a_body_in_pieces_arrives_whole() -> None:

@@ -93,6 +93,11 @@ async def test_only_who_talks_uses_the_server() -> None:
         async with async_connect(server.socket_url) as refused:
             await refused.recv()
             assert await idle_s() == 1
+        async with httpx.AsyncClient(base_url=server.url) as http:
+            for path in ("/ping", "/health", "/nope", "/v1/audio/speech"):
+                await http.post(path)
+            await http.post("/ping", headers=shown)
+        assert await idle_s() >= 1
         async with async_connect(server.socket_url, additional_headers=shown) as socket:
             await socket.recv()
             assert await idle_s() == 0

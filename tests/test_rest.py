@@ -85,6 +85,7 @@ async def test_who_leaves_in_the_middle_stops_the_synthesis() -> None:
 
 REFUSED: dict[str, tuple[dict[str, object], str, str | None]] = {
     "a voice misspelled": ({"voice": "af_hart"}, "unknown_voice", "voice"),
+    "a voice of nobody's": ({"voice": "bob"}, "unknown_voice", "voice"),
     "mp3": ({"response_format": "mp3"}, "invalid_event", "response_format"),
     "too long": ({"input": "x" * 4097}, "invalid_event", "input"),
     "nothing to say": ({"input": ""}, "invalid_event", "input"),
@@ -103,6 +104,8 @@ async def test_what_cannot_be_read_is_refused_with_the_field_to_mend() -> None:
             assert error["type"] == "invalid_request_error"
             assert error["message"]
         answer = await client.post("/v1/audio/speech", content=b'{"input": ')
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_event")
+        answer = await client.post("/v1/audio/speech", content=b'{"input": "\xff"}')
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_event")
         assert server.script.synthesizer.spoken == []
         message = (await client.post("/v1/audio/speech", json={"input": "Hi", "voice": "af_hart"})).json()

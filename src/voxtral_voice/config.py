@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from voxtral_voice.config_file import ConfigError as ConfigError
 from voxtral_voice.config_file import merge, parse, put, read
@@ -35,14 +43,23 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+def _no_other_path(path: str) -> str:
+    # What answers there is open to everybody and would stand in the way of what is there.
+    if path.split("/")[1] in ("", "v1", "web", "docs", "redoc", "openapi.json", "status", "metrics", "performance"):
+        raise ValueError("the server has something else there; choose one such as /ping or /healthz")
+    return path
+
+
 class Server(_Section):
     host: str
     port: int = Field(ge=0, le=65535)
     health_port: Annotated[int, Field(ge=1, le=65535)] | None
-    health_path: str = Field(pattern=r"^/[A-Za-z0-9._/-]*$")
+    health_path: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/-]*$"), AfterValidator(_no_other_path)]
     origins: tuple[Annotated[str, Field(pattern=r"^(https?://[^/\s]+|null)$")], ...]
     trusted_proxies: str
     message_bytes: int = Field(ge=4096, le=64 << 20)
+    head_timeout_s: float = Field(gt=0, le=600)
+    body_timeout_s: float = Field(gt=0, le=600)
     ping_interval_s: float = Field(gt=0, le=90)
     ping_timeout_s: float = Field(gt=0, le=90)
     shutdown_s: float = Field(ge=0, le=3600)
@@ -188,8 +205,12 @@ class Reply(_Section):
     without_voice: Literal["english", "text"]
 
 
+def _in_small_letters(word: object) -> object:
+    return word.lower() if isinstance(word, str) else word
+
+
 class Logging(_Section):
-    level: Literal["debug", "info", "warning", "error"]
+    level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_in_small_letters)]
     format: Literal["plain", "json"]
     file: Path | None
     file_bytes: int = Field(ge=1024)
@@ -228,7 +249,9 @@ def load(
     if chosen:
         merge(merged, read(Path(chosen), origins))
     for key, text, name in _from_environment(environ):
-        put(merged, key, parse(text, name), name, origins)
+        kind = _kind(key)
+        if text.strip() or kind is None:  # templates and dashboards leave a variable empty that is not set
+            put(merged, key, parse(text, name, kind), name, origins)
     for key, value in (overrides or {}).items():
         if value is not None:
             put(merged, key, value, f"--{key.rpartition('.')[2].replace('_', '-')}", origins)
@@ -253,6 +276,17 @@ def _from_environment(environ: Mapping[str, str]) -> list[tuple[str, str, str]]:
         if chosen := environ.get(name):
             found.append((key, chosen, name))
     return found
+
+
+def _kind(dotted: str) -> object:
+    """The type of one key, None where there is no such key."""
+    kind: object = Config
+    for part in dotted.split("."):
+        field = kind.model_fields.get(part) if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+        if field is None:
+            return None
+        kind = field.annotation
+    return kind
 
 
 def _explain(entry: Any, origins: dict[str, str]) -> str:

@@ -1,10 +1,11 @@
-"""Settings as yaml: what a file says and in which line, one key from elsewhere put in, all of it merged."""
+"""Settings as text: a file's yaml and in which line a key stands, one key from elsewhere, all of it merged."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 
@@ -62,9 +63,29 @@ def put(data: dict[str, Any], dotted: str, value: object, origin: str, origins: 
     origins[dotted] = origin
 
 
-def parse(text: str, name: str) -> object:
-    """A value as yaml has it. Raises ConfigError that blames `name`."""
+def parse(text: str, name: str, kind: object) -> object:
+    """A value of the type `kind` (as pydantic has it, None where nothing is known) that stands alone in `name`.
+
+    What is text stays as it is: ": " or "# " are no yaml there, and "no" is a language. A list of texts may be yaml or
+    separated by commas. Raises ConfigError that blames `name`.
+    """
+    if _is_text(kind):
+        return None if text == "null" and NoneType in get_args(kind) else text
+    if get_origin(kind) is tuple and _is_text(get_args(kind)[0]) and not text.lstrip().startswith(("[", "- ")):
+        return [each.strip() for each in text.split(",")]
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{name}: {error}") from None
+
+
+def _is_text(kind: object) -> bool:
+    """Nothing but texts fit the type, and perhaps null."""
+    origin, inside = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _is_text(inside[0])
+    if origin is Literal:
+        return all(isinstance(each, str) for each in inside)
+    if origin in (Union, UnionType):
+        return all(each is NoneType or _is_text(each) for each in inside)
+    return isinstance(kind, type) and issubclass(kind, (str, Path))

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.websockets import WebSocket
 
@@ -18,6 +19,7 @@ from voxtral_voice.config import Config
 from voxtral_voice.metrics import Metrics
 from voxtral_voice.models.manager import ModelManager
 from voxtral_voice.server import health, pages, rest
+from voxtral_voice.server.body import Bodies
 from voxtral_voice.server.door import Admission, Door
 from voxtral_voice.server.last_use import LastUse
 from voxtral_voice.server.realtime import RealtimeDoor
@@ -48,17 +50,19 @@ def create_app(config: Config, manager: ModelManager, key: str | None = None) ->
 
     app = FastAPI(title="Voxtral Voice", version=__version__, lifespan=lifespan)
     alone = FastAPI(title="Voxtral Voice: health", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.door, app.state.health = sockets, alone
+    bodies = Bodies(server.message_bytes, server.body_timeout_s)
+    app.state.door, app.state.bodies, app.state.health = sockets, bodies, alone
     for each in (app, alone):
         each.include_router(health.router(config, manager, metrics, lambda: sockets.active, last_use))
         each.add_middleware(
             Door,
             admission=admission,
-            body_bytes=server.message_bytes,
+            bodies=bodies,
             also_open=server.health_path,
             metrics=metrics,
             last_use=last_use,
         )
+        each.add_exception_handler(HTTPException, _not_routed)
     if server.origins:  # the browser's own question comes without a key, so it is answered before the door
         app.add_middleware(
             CORSMiddleware, allow_origins=server.origins, allow_methods=["GET", "POST"], allow_headers=["*"]
@@ -77,6 +81,21 @@ def create_app(config: Config, manager: ModelManager, key: str | None = None) ->
         await sockets.serve(socket)
 
     return app
+
+
+async def _not_routed(request: Request, error: Exception) -> JSONResponse:
+    """What the framework says of a path, a method or a body that it cannot follow, as OpenAI's clients read it."""
+    assert isinstance(error, HTTPException)
+    match error.status_code:
+        case 404:
+            known = VoiceError("unknown_url", "there is nothing here; /docs lists what there is")
+        case 405:
+            known = VoiceError("method_not_allowed", f"{request.method} is not answered here")
+        case _:
+            known = VoiceError("invalid_event", error.detail)
+    answer = rest.refused(known)
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 async def _load(manager: ModelManager) -> None:

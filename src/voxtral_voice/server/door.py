@@ -1,4 +1,4 @@
-"""Who is let in: the key, the page's origin and the size of what is sent, before anything else is looked at."""
+"""Who is let in: the key, the page's origin and what is sent, before anything else is looked at."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Collection
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from voxtral_voice.metrics import Metrics
 from voxtral_voice.server import pages
+from voxtral_voice.server.body import Bodies
 from voxtral_voice.server.key import admits
 from voxtral_voice.server.last_use import LastUse
 from voxtral_voice.server.origin import foreign
@@ -19,7 +19,7 @@ from voxtral_voice.types import VoiceError
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 OPEN = frozenset({*pages.files(), "/ping", "/health", "/ready"})
-"""What everybody may ask for."""
+"""What everybody may look at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,48 +51,39 @@ class Door:
     """Refuses HTTP requests. Sockets go through, for only an accepted one can say why it closes."""
 
     def __init__(
-        self, app: ASGIApp, admission: Admission, body_bytes: int, also_open: str, metrics: Metrics, last_use: LastUse
+        self, app: ASGIApp, admission: Admission, bodies: Bodies, also_open: str, metrics: Metrics, last_use: LastUse
     ) -> None:
         self._app = app
         self._admission = admission
-        self._body_bytes = body_bytes
+        self._bodies = bodies
         self._open = OPEN | {also_open}
         self._metrics = metrics
         self._last_use = last_use
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            refusal = None if scope["path"] in self._open else self._admission.refusal(scope)
-            body = None if refusal else await _body(scope, receive, self._body_bytes)
+            try:
+                if refusal := self._refusal(scope):
+                    raise refusal
+                body = await self._bodies.read(scope, receive)
+            except VoiceError as error:
+                self._metrics.errors.labels(error.code).inc()
+                await refused(error)(scope, receive, send)
+                return
             if body is None:
-                refusal = refusal or VoiceError("message_too_large", f"a request has at most {self._body_bytes} bytes")
-                self._metrics.errors.labels(refusal.code).inc()
-                await refused(refusal)(scope, receive, send)
                 return
             receive = _replayed(body, receive)
         with self._last_use.under_way() if self._is_use(scope) else nullcontext():
             await self._app(scope, receive, send)
 
+    def _refusal(self, scope: Scope) -> VoiceError | None:
+        looks = scope["method"] in ("GET", "HEAD") and scope["path"] in self._open
+        return None if looks else self._admission.refusal(scope)
+
     def _is_use(self, scope: Scope) -> bool:
         """Conversations and speech; who only looks whether the server is well does not keep it awake."""
-        if scope["type"] == "websocket":
-            return self._admission.refusal(scope) is None
-        return (scope["type"], scope.get("method")) == ("http", "POST")
-
-
-async def _body(scope: Scope, receive: Receive, limit_bytes: int) -> bytes | None:
-    """The whole body, None for one over the limit; whoever names its size is refused before it is sent."""
-    named = Headers(scope=scope).get("content-length", "0")
-    if named.isascii() and named.isdigit() and int(named) > limit_bytes:
-        return None
-    body = b""
-    while True:
-        message = await receive()
-        body += bytes(message.get("body", b""))
-        if len(body) > limit_bytes:
-            return None
-        if not message.get("more_body"):
-            return body
+        asks = scope["type"] == "websocket" or scope.get("method") == "POST"
+        return asks and scope["path"].startswith("/v1/") and self._admission.refusal(scope) is None
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

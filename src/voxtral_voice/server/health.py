@@ -30,13 +30,16 @@ def router(
     # Before the others: the configured path answers as a load balancer reads it even where it is named /health.
     for path in dict.fromkeys(("/ping", config.server.health_path)):
         routes.add_api_route(path, ping, methods=["GET"])
+        routes.add_api_route(path, ping, methods=["HEAD"], include_in_schema=False)
 
+    @routes.head("/health", include_in_schema=False)
     @routes.get("/health")
     async def health() -> dict[str, str]:
         """The process lives."""
         return {"status": "ok"}
 
-    @routes.get("/ready")
+    @routes.head("/ready", include_in_schema=False)
+    @routes.get("/ready", response_model=None)
     async def ready() -> Response:
         """200 once a real turn has gone through every engine, 503 before."""
         refusal = manager.refusal()

@@ -27,7 +27,7 @@ def foreign(scope: Scope, allowed: Collection[str], *, only_this_machine: bool) 
     if origin is None or origin in allowed:
         return None
     asked = headers.get("x-forwarded-host", "").partition(",")[0].strip() or headers.get("host", "")
-    page, ours = _host_and_port(origin), _host_and_port(f"{urlsplit(origin).scheme}://{asked}")
+    page, ours = _host_and_port(origin), _host_and_port(f"{origin.partition(':')[0]}://{asked}")
     same = page is not None and page == ours
     if same and only_this_machine:
         assert page is not None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import JSONResponse, Response
 
 from voxtral_voice import __version__
@@ -73,7 +73,7 @@ def router() -> APIRouter:
 def _sent(path: str, request: Request) -> Response:
     found = files().get(path)
     if found is None:
-        return JSONResponse({"detail": "Not Found"}, 404)
+        raise HTTPException(404)
     headers = {**_HEADERS, "ETag": found.etag}
     known = [each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")]
     if found.etag in known or "*" in known:

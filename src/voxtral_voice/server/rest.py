@@ -14,22 +14,32 @@ from pydantic import BaseModel, ConfigDict, Field
 from voxtral_voice import audio
 from voxtral_voice.config import Config
 from voxtral_voice.models.manager import ModelManager
-from voxtral_voice.server.wire_session import MODEL, voice_name
+from voxtral_voice.server.wire_session import MODEL
 from voxtral_voice.speech import read_aloud
 from voxtral_voice.types import SPEAK_HZ, Pcm, Voice, VoiceError
-from voxtral_voice.voices import OPENAI_NAMES, VOICES
+from voxtral_voice.voices import OPENAI_NAMES, VOICES, resolve
 
 log = logging.getLogger(__name__)
 
 _STATUS = {
     "unauthorized": 401,
     "forbidden_origin": 403,
+    "unknown_url": 404,
+    "method_not_allowed": 405,
+    "request_timeout": 408,
     "message_too_large": 413,
     "rate_limited": 429,
     "model_loading": 503,
     "at_capacity": 503,
     "model_failed": 503,
     "internal_error": 500,
+}
+
+
+_HEADERS = {
+    401: {"WWW-Authenticate": "Bearer"},
+    408: {"Connection": "close"},  # the rest of the body would be read as the next request
+    503: {"Retry-After": "5"},
 }
 
 
@@ -50,7 +60,7 @@ def refused(error: VoiceError) -> JSONResponse:
     status = _STATUS.get(error.code, 400)
     kind = "server_error" if status >= 500 else "invalid_request_error"
     body = {"error": {"type": kind, "code": error.code, "message": error.message, "param": error.param}}
-    headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "5"}}.get(status)
+    headers = _HEADERS.get(status)
     return JSONResponse(body, status, headers)
 
 
@@ -78,7 +88,7 @@ def router(manager: ModelManager, config: Config) -> APIRouter:
             message = f"the text has {len(body.input)} characters, at most {limit} are read"
             return refused(VoiceError("invalid_event", message, param="input"))
         try:
-            name = voice_name(body.voice, config) if body.voice else config.voice.name
+            name = resolve(body.voice) if body.voice else config.voice.name
         except VoiceError as error:
             return refused(error)
         voice = Voice(name, min(2.0, max(0.5, body.speed)))

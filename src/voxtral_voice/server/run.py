@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from voxtral_voice.config import Config, ConfigError
 from voxtral_voice.models.manager import ModelManager
 from voxtral_voice.server.app import create_app
+from voxtral_voice.server.connection import protocol
 from voxtral_voice.server.door import LOOPBACK
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """A signal has come: tell everybody why, then close."""
+        self._app.state.bodies.stop()
         await self._app.state.door.drain()
         await super().shutdown(sockets)
         if self.second is not None:
@@ -75,6 +77,7 @@ def _settings(app: FastAPI, config: Config, **more: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         host=server.host,
+        http=protocol(server.head_timeout_s),
         proxy_headers=True,
         forwarded_allow_ips=server.trusted_proxies,
         timeout_graceful_shutdown=round(server.shutdown_s),

@@ -1,0 +1,43 @@
+"""Connections that ask for nothing are closed: each of them holds a file, and when all are held nobody gets in."""
+
+from __future__ import annotations
+
+import asyncio
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+
+def protocol(head_timeout_s: float) -> type[asyncio.Protocol]:
+    """uvicorn's, which would wait without end for the rest of a request's head.
+
+    Waits `head_timeout_s` for it. Bodies have a limit of their own, sockets have pings.
+    """
+
+    class Punctual(HttpToolsProtocol):
+        _timer: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._wait()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._wait()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_waiting()
+            super().connection_lost(exc)
+
+        def _wait(self) -> None:
+            under_way = self.cycle is not None and not self.cycle.response_complete
+            if under_way or self.transport.get_protocol() is not self:  # a request, a socket
+                self._stop_waiting()
+            elif self._timer is None:
+                self._timer = self.loop.call_later(head_timeout_s, self.transport.close)
+
+        def _stop_waiting(self) -> None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+    return Punctual
