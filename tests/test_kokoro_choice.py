@@ -54,6 +54,7 @@ def test_an_answer_that_is_there_is_taken_as_it_is(
         assert remember.read_text(encoding="utf-8") == text
 
 
+@pytest.mark.slow
 def test_another_number_of_threads_is_measured_anew(measured: Path, tmp_path: Path) -> None:
     kept = json.loads(measured.read_text(encoding="utf-8"))
     remember = tmp_path / "below" / "kokoro.json"

@@ -101,6 +101,7 @@ async def test_a_voxtral_that_was_asked_for_and_cannot_be_had_ends_it(tmp_path: 
     manager.close()
 
 
+@pytest.mark.slow
 @pytest.mark.models
 async def test_the_cpu_takes_over_and_torchs_kokoro_is_made_from_the_packaged_one(
     no_hub: None, caplog: pytest.LogCaptureFixture
