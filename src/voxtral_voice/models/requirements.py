@@ -19,6 +19,7 @@ from voxtral_voice.models.checkpoint import PUBLISHED
 from voxtral_voice.models.hub_cache import RUNPOD_CACHE
 from voxtral_voice.models.machine import Machine
 from voxtral_voice.models.profile import Checkpoint, Plan, Refusal, Wanted, decide
+from voxtral_voice.models.tensors import some
 
 PYTHONS = ((3, 11), (3, 12))
 _PACKAGES_BYTES = 3_000_000_000
@@ -96,7 +97,7 @@ def installed_packages(root: Path = _ROOT) -> list[Line]:
         pins, older = {re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0]: "" for line in named}, {}
     there = {name: _version(name) for name in pins}
     if lacking := [name for name, version in there.items() if version is None]:
-        return [Line("missing", f"packages: {_some(lacking)}", "Run `bash setup.sh serve`, which installs them.")]
+        return [Line("missing", f"packages: {some(lacking)}", "Run `bash setup.sh serve`, which installs them.")]
     other = [
         f"{name} {version} (tested: {pins[name]})"
         for name, version in there.items()
@@ -106,7 +107,7 @@ def installed_packages(root: Path = _ROOT) -> list[Line]:
         Line("ok", f"{len(pins) - len(other)} packages" + (" at their tested versions" if any(pins.values()) else ""))
     ]
     if other:
-        lines.append(Line("absent", f"tested versions of {_some(other)}", "`pip install -r requirements.txt`"))
+        lines.append(Line("absent", f"tested versions of {some(other)}", "`pip install -r requirements.txt`"))
     return lines
 
 
@@ -221,8 +222,3 @@ def _version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _some(names: Sequence[str], most: int = 5) -> str:
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
