@@ -15,7 +15,9 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 Phonemize = Callable[[str], str]
@@ -38,7 +40,8 @@ def main(language: str) -> None:
     def answer(line: dict[str, str]) -> None:
         answers.write(json.dumps(line) + "\n")
 
-    phonemize, engine, detail = _open(language)
+    with _libraries_copied():
+        phonemize, engine, detail = _open(language)
     answer({"ready": engine, "detail": detail})
     for line in sys.stdin.buffer:
         text = json.loads(line)["text"]
@@ -70,9 +73,24 @@ def _open(language: str) -> tuple[Phonemize, str, str]:
     return _espeak(language), "espeak", detail
 
 
+@contextmanager
+def _libraries_copied() -> Iterator[None]:
+    """phonemizer loads espeak from copies of its library and would leave them in the system's temporary folder.
+
+    What is loaded stays when its file is gone; nothing waits for an orderly end, which a killed process has not.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as copies:
+        tempfile.tempdir = copies
+        try:
+            yield
+        finally:
+            tempfile.tempdir = None
+
+
 def _by_espeak(language: str, text: str, detail: str) -> dict[str, str]:
     try:
-        return {"phonemes": _espeak(language)(text), "detail": detail}
+        with _libraries_copied():
+            return {"phonemes": _espeak(language)(text), "detail": detail}
     except Unreadable as error:
         return {"unreadable": str(error)}
     except Exception as error:  # likewise
