@@ -53,7 +53,7 @@ def test_thinking_hides_behind_the_pause_so_that_sound_follows_the_turns_end_at_
     assert stopped == pytest.approx(1.5 + 0.3, abs=0.07)  # the sentence sounds finished: 300 ms of silence
     assert first_sound - stopped < 0.2  # the draft began 100 ms into the silence
     (metrics,) = c.all(TurnMetrics)
-    order = ["think_start", "first_delta", "first_clause", "first_pcm", "first_sent"]
+    order = ["think_start", "heard", "first_delta", "first_clause", "first_pcm", "first_sent"]
     assert [metrics.marks_ms[stage] for stage in order] == sorted(metrics.marks_ms[stage] for stage in order)
     assert metrics.marks_ms["voice_to_voice_sent_ms"] == pytest.approx((first_sound - 1.5) * 1000, abs=40)
 

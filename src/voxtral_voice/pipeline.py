@@ -46,7 +46,7 @@ class Spoken:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A stage has been reached: first_delta, first_clause."""
+    """A stage: heard (where the words are known before the answer begins), first_delta, first_clause."""
 
     stage: str
 
@@ -70,7 +70,7 @@ async def respond(request: Request, engines: Engines, rules: ChunkRules, emit: E
 async def _write(
     request: Request, engines: Engines, rules: ChunkRules, emit: Emit, clauses: asyncio.Queue[str | None]
 ) -> None:
-    chunker, spoken, complete = Chunker(rules), request.spoken, False
+    chunker, spoken, complete, hearing = Chunker(rules), request.spoken, False, True
     stream: AsyncGenerator[Delta | Heard | Finished, None] = engines.understand_worker.stream(
         lambda cancel: engines.understander.reply(request.messages, request.settings, cancel)
     )
@@ -83,9 +83,13 @@ async def _write(
                 complete = True
                 emit(output)
             elif isinstance(output, Heard):
+                if hearing:  # Voxtral writes down what it heard behind its answer: that is no stage on the way to it
+                    emit(Mark("heard"))
+                    hearing = False
                 emit(output)
                 spoken = spoken and (request.speaks_every_language or output.language in ("", *SPOKEN_LANGUAGES))
             else:
+                hearing = False
                 emit(Mark("first_delta"))
                 if spoken:
                     for clause in chunker.push(output.text):
