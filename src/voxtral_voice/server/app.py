@@ -22,7 +22,8 @@ from voxtral_voice.server import health, pages, rest
 from voxtral_voice.server.body import Bodies
 from voxtral_voice.server.door import Admission, Door
 from voxtral_voice.server.last_use import LastUse
-from voxtral_voice.server.realtime import RealtimeDoor
+from voxtral_voice.server.realtime import RealtimeWire
+from voxtral_voice.server.sockets import SocketDoor
 from voxtral_voice.types import VoiceError
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ def create_app(config: Config, manager: ModelManager, key: str | None = None) ->
     server = config.server
     metrics, last_use = Metrics(), LastUse()
     admission = Admission.of(key, server.host, server.origins)
-    sockets = RealtimeDoor(manager, config, metrics, admission)
+    sockets = SocketDoor(manager, config, metrics, admission)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -78,7 +79,7 @@ def create_app(config: Config, manager: ModelManager, key: str | None = None) ->
 
     @app.websocket("/v1/realtime")
     async def realtime(socket: WebSocket) -> None:
-        await sockets.serve(socket)
+        await sockets.serve(socket, RealtimeWire)
 
     return app
 
