@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 
+from httpx._transports import default as transports
+
 sys.path.insert(0, str(Path(__file__).parent))
 
-pytest_plugins = ["whole_program", "voxtral_fixtures", "control_plane"]
+# Each client reads the system's certificates, 50 ms of a core, and the tests make hundreds: one reading serves all.
+transports.create_ssl_context = functools.cache(transports.create_ssl_context)  # type: ignore[attr-defined]
+
+pytest_plugins = ["model_fixtures", "whole_program", "voxtral_fixtures", "worker_process"]

@@ -3,38 +3,26 @@
 with ControlPlane() as plane, worker(plane) as process:
     job = plane.submit({"type": "info"})
     assert plane.result(job)["output"][-1]["type"] == "done"
-
-A worker takes seconds to start, so tests share the fixture `deployed` where they can.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import queue
-import re
-import signal
-import subprocess
-import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from types import TracebackType
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import pytest
+from local_server import LocalServer, QuietHandler
 
-ROOT = Path(__file__).resolve().parents[1]
-SCRIPTED = Path(__file__).with_name("scripted_worker.py")
 KEY = "secret-of-the-worker"
 _POLL_S = 1.0
-_PATIENCE_S = 60.0
+_PATIENCE_S = 120.0
 
 Json = dict[str, Any]
 
@@ -52,7 +40,7 @@ class Posted:
     size_bytes: int
 
 
-class ControlPlane:
+class ControlPlane(LocalServer):
     """Jobs go out in the order they came; what the worker posts about them is kept in `posted`."""
 
     def __init__(self, stop_poll_s: float = 10.0) -> None:
@@ -78,7 +66,7 @@ class ControlPlane:
         self._read: dict[str, int] = {}
         plane = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             protocol_version = "HTTP/1.1"
             wbufsize = -1  # head and body in one packet: the second would wait 40 ms for an acknowledgement
 
@@ -88,26 +76,7 @@ class ControlPlane:
             def do_POST(self) -> None:
                 plane._answer(self)
 
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, request: object, client_address: object) -> None:
-                if not isinstance(sys.exception(), ConnectionError):  # a killed worker hangs up
-                    super().handle_error(request, client_address)  # type: ignore[arg-type]
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> ControlPlane:
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(Handler)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -255,75 +224,3 @@ class ControlPlane:
         if not results:
             return {"id": job, "status": "IN_PROGRESS" if job in self.takes else "IN_QUEUE"}
         return {"id": job, "status": "FAILED" if "error" in results[0] else "COMPLETED", **results[0]}
-
-
-@dataclass
-class WorkerProcess:
-    """`python handler.py`, or the same with scripted engines."""
-
-    process: subprocess.Popen[bytes]
-    folder: Path
-
-    def notes(self, what: str, text: str) -> list[float]:
-        """When scripted engines noted this (`cancel`, `free`), on the wall clock."""
-        file = self.folder / "notes"
-        lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-        return [line["at_s"] for line in lines if line["what"] == what and re.search(text, line["text"])]
-
-    @property
-    def log(self) -> str:
-        """All that it wrote."""
-        return (self.folder / "log").read_text(encoding="utf-8")
-
-    def terminate(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-
-
-@contextmanager
-def worker(
-    plane: ControlPlane, *command: str, ready: bool = True, environment: dict[str, str] | None = None
-) -> Iterator[WorkerProcess]:
-    """Run a worker (default: with scripted engines) until the block ends. `ready`: wait until it asks for jobs."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("VOXTRAL_", "RUNPOD_"))}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-u", *(command or (str(SCRIPTED), str(folder / "notes")))],
-                cwd=ROOT,
-                env={**clean, **plane.environment, **(environment or {})},
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # so that its ping process can be ended with it
-            )
-            running = WorkerProcess(process, folder)
-            try:
-                if ready:
-                    before = plane.polls
-                    plane.wait(lambda: plane.polls > before or process.poll() is not None, 120)
-                    assert process.poll() is None, running.log
-                yield running
-            finally:
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait(10)
-
-
-@dataclass(frozen=True)
-class Deployed:
-    plane: ControlPlane
-    worker: WorkerProcess
-
-
-@pytest.fixture(scope="session")
-def one_at_a_time() -> Iterator[tuple[ControlPlane, list[str]]]:
-    """Twenty jobs for a worker that pauses a second after each, as RunPod's SDK does at a concurrency of 1."""
-    with ControlPlane() as plane, worker(plane, environment={"VOXTRAL_LIMITS__JOBS": "1"}, ready=False):
-        yield plane, [plane.submit({"type": "speak", "text": f"Number {number}."}) for number in range(20)]
-
-
-@pytest.fixture(scope="session")
-def deployed(one_at_a_time: object) -> Iterator[Deployed]:
-    """A worker with scripted engines; the twenty jobs of the other one go on meanwhile."""
-    with ControlPlane() as plane, worker(plane) as process:
-        yield Deployed(plane, process)

@@ -81,6 +81,15 @@ class Conversation:
         """Seconds of sound sent for a response."""
         return sum(len(e.pcm) for e in self.all(ReplyAudio) if e.response_id == response_id) / SPEAK_HZ
 
+    def most_ahead_s(self) -> float:
+        """By how much the sound sent was ahead of real time at most, all replies on one loudspeaker."""
+        start, sent, most = self.times(ReplyAudio)[0], 0.0, 0.0
+        for at, event in self.log:
+            if isinstance(event, ReplyAudio):
+                sent += len(event.pcm) / SPEAK_HZ
+                most = max(most, sent - (at - start))
+        return most
+
     async def _listen(self) -> None:
         async for event in self.session.events():
             self.log.append((self.now, event))

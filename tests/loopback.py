@@ -10,8 +10,8 @@ import tarfile
 import threading
 import zipfile
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+
+from local_server import LocalServer, QuietHandler
 
 COMMIT = "c0ffee" + "0" * 34
 
@@ -28,7 +28,7 @@ class Resource:
     """Set: what follows the first half waits until then."""
 
 
-class Loopback:
+class Loopback(LocalServer):
     """`with Loopback() as server:`; put files with the methods, read `requests` afterwards."""
 
     def __init__(self) -> None:
@@ -39,15 +39,12 @@ class Loopback:
         """Path to the Authorization header last sent for it."""
         loopback = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_HEAD(self) -> None:
                 self._answer(with_body=False)
 
             def do_GET(self) -> None:
                 self._answer(with_body=True)
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
 
             def _answer(self, *, with_body: bool) -> None:
                 wanted = self.headers.get("Range", "")
@@ -91,16 +88,7 @@ class Loopback:
                 except (BrokenPipeError, ConnectionResetError):
                     pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Loopback:
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(Handler)
 
     @property
     def environ(self) -> dict[str, str]:

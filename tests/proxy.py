@@ -85,7 +85,7 @@ def proxied(folder: Path, upstream: int, *, silence_s: int) -> Iterator[Proxy]:
     process = subprocess.Popen([nginx, "-c", settings, "-p", folder, "-e", folder / "error.log"])
     proxy = Proxy(port, trust)
     try:
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while True:  # not a request: the server may run in the event loop that waits here
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
@@ -96,7 +96,7 @@ def proxied(folder: Path, upstream: int, *, silence_s: int) -> Iterator[Proxy]:
         yield proxy
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(30)
 
 
 def _certify(folder: Path) -> ssl.SSLContext:

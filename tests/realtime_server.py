@@ -97,11 +97,21 @@ class Served:
         active: int = status["sessions"]["active"]
         return active
 
-    async def empty(self, within_s: float = 5.0) -> None:
+    async def empty(self, within_s: float = 60.0) -> None:
         """Until every place is free again."""
         async with asyncio.timeout(within_s):
             while await self.active():  # noqa: ASYNC110 (the server is asked as a stranger would)
                 await asyncio.sleep(0.02)
+
+
+async def until(condition: Callable[[], object], what: str = "it", within_s: float = 60.0) -> None:
+    """Until `condition` holds; for what another thread or task does in its own time."""
+    try:
+        async with asyncio.timeout(within_s):
+            while not condition():  # noqa: ASYNC110 (there is no event for it)
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise AssertionError(f"{what} has not come within {within_s:g} s") from None
 
 
 def quick(parts: Script) -> None:
@@ -135,13 +145,13 @@ async def serving(
     finally:
         runner.should_exit = True
         try:
-            await asyncio.wait_for(serve, 10)
+            await asyncio.wait_for(serve, 60)
         except TimeoutError:
             raise AssertionError("the server does not end") from None
         for worker in parts.workers:
             worker.close()
             worker.join(5)
-    async with asyncio.timeout(2):  # transports close one turn of the loop later
+    async with asyncio.timeout(30):  # transports close one turn of the loop later
         while left := asyncio.all_tasks() - before:
             await asyncio.wait(left, timeout=0.1)
     assert manager.closed

@@ -9,12 +9,13 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -59,13 +60,15 @@ def scripted_process(folder: Path, port: int | None = None, **environment: str) 
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One that nobody listens at, below those that the system gives to connections: none takes it meanwhile."""
+    while True:
+        port = random.SystemRandom().randrange(15_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("0.0.0.0", port))
+            return port
 
 
-def wait_for(address: str, within_s: float = 30) -> None:
+def wait_for(address: str, within_s: float = 120) -> None:
     """Until somebody answers there with 200."""
     end = time.monotonic() + within_s
     while True:

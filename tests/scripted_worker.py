@@ -1,6 +1,6 @@
 """The worker with scripted engines in place of models: `python scripted_worker.py NOTES [loading | ready | failed]`.
 
-They write into the file NOTES when they are told to stop and when they are free again.
+They write into the file NOTES when they begin, when they are told to stop and when they are free again.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class Synthesizer(ScriptedSynthesizer):
         if "break" in clause:
             raise RuntimeError(f"{NOTES}: broken")
         cancel.on_set(lambda: note("cancel", clause))
+        note("begun", clause)
         try:
             yield from super().speak(clause, voice, cancel)
         finally:
@@ -52,6 +53,7 @@ class Understander(ScriptedUnderstander):
         text = messages[-1].text
         cancel.on_set(lambda: note("cancel", f"reply: {text}"))
         self.token_s = 0.02 if "think" in text else 0.002
+        note("begun", f"reply: {text}")
         note("asked", " | ".join(f"{message.role}: {message.text}" for message in messages))
         try:
             yield from super().reply(messages, settings, cancel)

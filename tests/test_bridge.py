@@ -11,13 +11,14 @@ from contextlib import aclosing, contextmanager
 
 import pytest
 
+from realtime_server import until
 from voxtral_voice.engines.bridge import Worker
 from voxtral_voice.types import Cancel, Step, VoiceError
 
 
 @contextmanager
 def worker() -> Iterator[Worker]:
-    made = Worker("test")
+    made = Worker("test", patience_s=60)
     try:
         yield made
     finally:
@@ -28,9 +29,7 @@ def worker() -> Iterator[Worker]:
 
 async def settled(worker: Worker) -> None:
     """Until nothing is being worked on: the thread's last word takes a moment to come back."""
-    async with asyncio.timeout(5):
-        while worker.busy:  # noqa: ASYNC110 (there is no event for it)
-            await asyncio.sleep(0.001)
+    await until(lambda: not worker.busy, "the end of its work")
 
 
 class Steps:
@@ -44,7 +43,7 @@ class Steps:
     def make(self, name: str, count: int, *, waits: bool = False) -> Callable[[Cancel], Iterator[str]]:
         def steps(cancel: Cancel) -> Iterator[str]:
             if waits:
-                self.gate.wait(5)
+                self.gate.wait(60)
             for index in range(count):
                 self.log.append(name)
                 yield f"{name}{index}"
@@ -96,9 +95,9 @@ async def test_a_producer_stays_a_few_items_ahead_of_a_slow_consumer() -> None:
         async with aclosing(made.stream(steps.make("a", 100), ahead=3)) as items:
             for taken in range(1, 6):
                 await anext(items)
-                await asyncio.sleep(0.02)
+                await until(lambda taken=taken: len(steps.log) >= taken + 3)  # type: ignore[misc]
+                await settled(made)  # it waits for its consumer
                 assert len(steps.log) == taken + 3
-            await settled(made)  # it waits for its consumer
         assert await made.call(lambda: 7) == 7  # and holds nobody up
 
 
@@ -120,18 +119,19 @@ async def test_leaving_sets_the_flag_and_stops_the_iterator_within_a_step() -> N
             await anext(items)
             assert not flags[0].is_set()
         assert flags[0].is_set()
-        assert await asyncio.to_thread(closed.wait, 1)
+        assert await asyncio.to_thread(closed.wait, 60)
         await made.call(lambda: None)
         await settled(made)
 
 
 async def test_a_cancelled_task_stops_the_engine() -> None:
-    stopped = threading.Event()
+    begun, stopped, over = threading.Event(), threading.Event(), threading.Event()
 
     def patient(cancel: Cancel) -> Iterator[int]:
         cancel.on_set(stopped.set)
         yield 1
-        stopped.wait(5)
+        begun.set()
+        over.wait(60)
 
     async def consume() -> None:
         async with aclosing(made.stream(patient)) as items:
@@ -140,13 +140,12 @@ async def test_a_cancelled_task_stops_the_engine() -> None:
 
     with worker() as made:
         task = asyncio.create_task(consume())
-        await asyncio.sleep(0.05)
-        began = time.perf_counter()
+        assert await asyncio.to_thread(begun.wait, 60)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await asyncio.to_thread(stopped.wait, 1)
-        assert time.perf_counter() - began < 0.5
+        assert stopped.is_set()  # by the task itself, while the engine is in the middle of a step
+        over.set()
 
 
 async def test_one_that_was_cancelled_before_its_turn_is_never_begun() -> None:
@@ -197,10 +196,12 @@ async def test_closing_ends_streams_that_are_still_open() -> None:
 
 
 async def test_what_waits_too_long_gets_a_step_though_others_matter_more() -> None:
-    stop, stepped = threading.Event(), threading.Event()
+    stop, stepped, before = threading.Event(), threading.Event(), list[int]()
 
     def replies(cancel: Cancel) -> Iterator[int]:
         while not stop.is_set():
+            if not stepped.is_set():
+                before.append(1)
             time.sleep(0.005)
             yield 1
 
@@ -216,9 +217,8 @@ async def test_what_waits_too_long_gets_a_step_though_others_matter_more() -> No
     made = Worker("test", patience_s=0.2)
     tasks = [asyncio.create_task(consume(replies, 0)), asyncio.create_task(consume(replies, 0))]
     tasks.append(asyncio.create_task(consume(unhurried, 2)))
-    await asyncio.sleep(0.05)
-    assert not stepped.is_set()
-    assert await asyncio.to_thread(stepped.wait, 2)
+    assert await asyncio.to_thread(stepped.wait, 60)
+    assert len(before) > 2  # the replies went first until then
     stop.set()
     await asyncio.gather(*tasks)
     made.close()
@@ -230,7 +230,7 @@ async def test_work_that_brings_nothing_yet_lets_others_step_in_between() -> Non
 
     def hears(name: str) -> Callable[[Cancel], Iterator[str | Step]]:
         def steps(cancel: Cancel) -> Iterator[str | Step]:
-            gate.wait(5)
+            gate.wait(60)
             for _ in range(3):
                 log.append(name)
                 yield Step()
@@ -253,7 +253,7 @@ async def test_work_that_brings_nothing_yet_lets_others_step_in_between() -> Non
 async def test_a_closed_worker_says_so_at_once() -> None:
     with worker() as made:
         pass
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         with pytest.raises(VoiceError, match="have been closed"):
             await made.call(lambda: 7)
         with pytest.raises(VoiceError, match="have been closed"):
@@ -268,7 +268,7 @@ async def test_a_call_that_was_waiting_when_the_worker_closed_says_so_too() -> N
         await asyncio.sleep(0.05)
         made.close()
         steps.gate.set()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             with pytest.raises(VoiceError, match="have been closed"):
                 await second
         await first

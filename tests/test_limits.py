@@ -20,17 +20,14 @@ def frame(seconds: float, level: int = 0) -> str:
     return json.dumps({"type": "input_audio_buffer.append", "audio": encoded(speech(seconds, level))})
 
 
-async def errors(socket: ClientConnection, within_s: float) -> list[dict[str, Any]]:
-    """The error events that come in this time."""
+async def errors(socket: ClientConnection) -> list[dict[str, Any]]:
+    """The error events that answer what has been sent so far."""
     found = []
-    try:
-        async with asyncio.timeout(within_s):
-            while True:
-                message = json.loads(await socket.recv())
-                if message["type"] == "error":
-                    found.append(message["error"])
-    except TimeoutError:
-        return found
+    await socket.send(json.dumps({"type": "session.update", "session": {"type": "realtime"}}))
+    while (message := json.loads(await socket.recv()))["type"] != "session.updated":
+        if message["type"] == "error":
+            found.append(message["error"])
+    return found
 
 
 def test_real_time_is_never_refused_however_long_it_goes_on() -> None:
@@ -55,11 +52,12 @@ async def test_sound_that_comes_too_fast_is_refused_and_the_conversation_lives()
     limits: dict[str, object] = {"limits.ingest_burst_s": 2, "limits.ingest_rate": 4}
     async with serving(overrides=limits) as server:
         async with connect(server.socket_url) as socket:
-            for _ in range(5):
-                await socket.send(frame(1))
-            told = await errors(socket, 0.6)
+            second = frame(1)
+            for _ in range(6):
+                await socket.send(second)
+            told = await errors(socket)
             assert {each["code"] for each in told} == {"rate_limited"}
-            assert 2 <= len(told) <= 3
+            assert 1 < len(told) <= 4  # two seconds are a burst, and time goes on meanwhile
             assert "4 times real time" in told[0]["message"]
         async with connected(server.url) as client:
             answer = await client.turn(42)
@@ -69,7 +67,7 @@ async def test_sound_that_comes_too_fast_is_refused_and_the_conversation_lives()
 
 async def told_and_closed(socket: ClientConnection) -> tuple[str, int, str]:
     """The error that comes, the code and the reason of the close."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         messages = [json.loads(message) async for message in socket]  # ends at a close that is no failure
     told = next(message["error"]["code"] for message in messages if message["type"] == "error")
     assert socket.close_code is not None
@@ -77,13 +75,13 @@ async def told_and_closed(socket: ClientConnection) -> tuple[str, int, str]:
 
 
 async def test_a_conversation_in_which_nothing_happens_is_closed_with_the_reason() -> None:
-    async with serving(overrides={"limits.idle_s": 0.4}) as server, connect(server.socket_url) as socket:
-        started = asyncio.get_running_loop().time()
-        for _ in range(4):  # whoever sends anything is there
+    async with serving(overrides={"limits.idle_s": 1.0}) as server, connect(server.socket_url) as socket:
+        for _ in range(6):  # whoever sends anything is there
             await asyncio.sleep(0.2)
             await socket.send(json.dumps({"type": "session.update", "session": {"type": "realtime"}}))
+        sent_at = asyncio.get_running_loop().time()
         assert await told_and_closed(socket) == ("session_idle", 1000, "session_idle")
-        assert asyncio.get_running_loop().time() - started == pytest.approx(1.2, abs=0.3)
+        assert asyncio.get_running_loop().time() - sent_at > 0.9
         await server.empty()
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,13 @@ from websockets.exceptions import ConnectionClosed
 from proxy import Proxy, proxied
 from realtime_client import encoded, speech
 from realtime_server import Served, serving
+from voxtral_voice.types import Cancel, Pcm, Voice
 
 Message = dict[str, Any]
 FRAME_SAMPLES = 480
 
 
-async def next_of(socket: ClientConnection, kind: str, within_s: float = 10) -> Message:
+async def next_of(socket: ClientConnection, kind: str, within_s: float = 60) -> Message:
     async with asyncio.timeout(within_s):
         while True:
             message: Message = json.loads(await socket.recv())
@@ -65,14 +68,21 @@ async def test_a_muted_client_keeps_its_conversation(tmp_path: Path) -> None:
 async def test_without_the_servers_pings_the_proxy_would_have_cut_it(tmp_path: Path) -> None:
     async with serving(overrides={"server.ping_interval_s": 60}) as server:
         with proxied(tmp_path, server.port, silence_s=1) as proxy, pytest.raises(ConnectionClosed):
-            await holds_for(5, server, proxy)
+            await holds_for(3, server, proxy)
         await server.empty()
 
 
 async def test_speech_is_not_held_back_by_the_proxys_buffers(tmp_path: Path) -> None:
     async with serving() as server:
         with proxied(tmp_path, server.port, silence_s=3) as proxy:
-            made = server.script.synthesizer.spoken
+            made, speak, heard = server.script.synthesizer.spoken, server.script.synthesizer.speak, threading.Event()
+
+            def waits(clause: str, voice: Voice, cancel: Cancel) -> Iterator[Pcm]:
+                if len(made) == 2:
+                    heard.wait(60)
+                yield from speak(clause, voice, cancel)
+
+            server.script.synthesizer.speak = waits  # type: ignore[method-assign]
             text = "The first sentence. " + "And one of the many others. " * 6
             async with (
                 httpx.AsyncClient(base_url=proxy.url, verify=proxy.trust) as http,
@@ -81,6 +91,7 @@ async def test_speech_is_not_held_back_by_the_proxys_buffers(tmp_path: Path) -> 
                 chunks = answer.aiter_bytes()
                 assert await anext(chunks)
                 assert len(made) < 3
+                heard.set()
                 assert [chunk async for chunk in chunks]
             assert len(made) == 7
 

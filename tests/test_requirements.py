@@ -148,7 +148,7 @@ def run(
     base = str(Path(sys.executable).resolve())  # the one that this environment was made with
     command = [base, "-I", "-S", str(folder / "verify_requirements.py")]
     env = {"PATH": os.environ["PATH"], "HOME": str(folder), **environ}
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, env=env)
 
 
 @pytest.fixture(name="bare")
@@ -205,7 +205,7 @@ def test_once_it_is_installed_the_script_is_the_command() -> None:
         [sys.executable, str(ROOT / "verify_requirements.py"), "--profile", "tpu"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 2
     assert "usage: voxtral-voice verify" in done.stderr

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
@@ -14,7 +14,7 @@ import pytest
 import soundfile
 from openai import AsyncOpenAI
 
-from realtime_server import Served, serving
+from realtime_server import Served, serving, until
 from voxtral_voice.types import SPEAK_HZ, Cancel, Pcm, Voice, VoiceError
 from voxtral_voice.voices import VOICES
 
@@ -56,7 +56,14 @@ async def test_text_is_read_aloud_as_a_wav_or_as_bare_samples() -> None:
 
 async def test_the_first_clause_is_heard_before_the_second_is_made() -> None:
     async with serving() as server, client_of(server) as client:
-        made = server.script.synthesizer.spoken
+        made, speak, heard = server.script.synthesizer.spoken, server.script.synthesizer.speak, threading.Event()
+
+        def waits(clause: str, voice: Voice, cancel: Cancel) -> Iterator[Pcm]:
+            if clause.startswith("And"):
+                heard.wait(60)
+            yield from speak(clause, voice, cancel)
+
+        server.script.synthesizer.speak = waits  # type: ignore[method-assign]
         request = client.audio.speech.with_streaming_response.create(
             model="tts-1", voice="alloy", input=TEXT, response_format="pcm"
         )
@@ -65,6 +72,7 @@ async def test_the_first_clause_is_heard_before_the_second_is_made() -> None:
             first = await anext(chunks)
             assert len(first) > 0
             assert made == [TEXT[: TEXT.index("And")]]
+            heard.set()
             rest = [chunk async for chunk in chunks]
         assert len(made) == 2
         assert rest
@@ -77,10 +85,8 @@ async def test_who_leaves_in_the_middle_stops_the_synthesis() -> None:
         )
         async with request as response:
             await anext(response.iter_bytes())
-        await asyncio.sleep(0.5)
-        made = len(server.script.synthesizer.spoken)
-        await asyncio.sleep(0.3)
-        assert made == len(server.script.synthesizer.spoken) < 40
+        await until(lambda: not server.script.engines.speak_worker._jobs)
+        assert len(server.script.synthesizer.spoken) < 40
 
 
 REFUSED: dict[str, tuple[dict[str, object], str, str | None]] = {

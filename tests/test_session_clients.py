@@ -44,6 +44,7 @@ def test_without_interruptions_the_reply_plays_on_and_the_next_one_waits_for_its
     c = converse(story, rules=replace(rules, interrupts=False))
     assert statuses(c) == [("completed", "")] * 2
     assert c.times(ReplyStarted)[1] == pytest.approx(c.times(ReplyDone)[0], abs=0.01)
+    assert c.most_ahead_s() <= 0.3 + 1e-3  # nor is it heard over the end of the one before
     assert texts(c)[-1][1].startswith("You said word22")
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -16,32 +15,25 @@ from voxtral_voice.events import (
     BufferCleared,
     Committed,
     Ducked,
-    Event,
     Failed,
     ItemAdded,
     ItemDeleted,
-    ReplyAudio,
     ReplyBegun,
     ReplyDone,
     ReplyStarted,
-    Transcribed,
     Unducked,
     UserStarted,
 )
 from voxtral_voice.history import Item
 from voxtral_voice.settings import SessionSettings
 from voxtral_voice.turn_rules import TurnRules
-from voxtral_voice.types import HEAR_HZ, SPEAK_HZ, AudioPart, Cancel, Heard, Pcm, Step, TextPart
+from voxtral_voice.types import HEAR_HZ, AudioPart, TextPart
 
 
 def rules(*, interrupts: bool = True) -> TurnRules:
     found = SessionSettings.of(config.load(environ={})).rules
     assert found is not None
     return replace(found, interrupts=interrupts)
-
-
-def spoken(item_id: str, level: int) -> Item:
-    return Item(item_id, "user", AudioPart(np.full(8_000, level / 100, np.float32)), spoken=True)
 
 
 def written(item_id: str, text: str = "hello") -> Item:
@@ -114,21 +106,6 @@ def test_whoever_talked_past_the_limit_hears_the_answer_to_the_first_part_out() 
 # Replies one behind the other.
 
 
-def test_a_reply_that_waited_is_not_heard_over_the_end_of_the_one_before() -> None:
-    async def story(c: Conversation) -> None:
-        await c.say(1.0, 11)
-        await c.hush(1.0)
-        await c.say(0.5, 22)
-        await c.hush(8.0)
-
-    c = converse(story, rules=rules(interrupts=False))
-    start, sent = c.times(ReplyAudio)[0], 0.0
-    for at, event in c.log:
-        if isinstance(event, ReplyAudio):
-            sent += len(event.pcm) / SPEAK_HZ
-            assert sent - (at - start) <= 0.3 + 1e-6  # both replies on one loudspeaker
-
-
 def test_an_interruption_silences_the_end_of_the_reply_before_as_well() -> None:
     def one_word(script: Script) -> None:
         script.understander.answer = lambda said: "Yes indeed."
@@ -147,17 +124,6 @@ def test_an_interruption_silences_the_end_of_the_reply_before_as_well() -> None:
     c = converse(story, prepare=one_word)
     assert statuses(c) == [("completed", ""), ("cancelled", "client_cancelled")]
     assert texts(c)[1] == ("assistant", "Yes")  # its last 300 ms were still to be heard
-
-
-def test_turns_count_up_without_a_gap_over_an_interruption() -> None:
-    async def story(c: Conversation) -> None:
-        await c.say(1.0, 11)
-        await c.hush(2.0)
-        await c.say(0.8, 22)
-        await c.hush(6.0)
-
-    c = converse(story)
-    assert [event.turn for event in c.all(UserStarted)] == [event.turn for event in c.all(ReplyDone)] == [1, 2]
 
 
 # Turning the reply down, and up again.
@@ -196,87 +162,6 @@ def test_whoever_turned_the_reply_down_is_told_to_turn_it_up_again(
     assert names.count("Ducked") == names.count("Unducked")
     if act is go_on:  # after the flush: what is about to be thrown away must not come back loud
         assert names[1:] == ["Ducked", "UserStarted", "Unducked"]
-
-
-# Words that nobody's reply listens to.
-
-
-def test_partial_words_are_given_up_when_the_user_pauses() -> None:
-    running: list[int] = []
-
-    def slow(script: Script) -> None:
-        def transcribe(pcm: Pcm, language: str, cancel: Cancel) -> Iterator[Heard | Step]:
-            running.append(1)
-            try:
-                for _ in range(100):
-                    script.understander.sleep(0.05)
-                    yield Step()
-                yield Heard("never", 0, "en")
-            finally:
-                running.pop()
-
-        script.understander.transcribe = transcribe  # type: ignore[method-assign,assignment]
-
-    async def story(c: Conversation) -> None:
-        await c.say(1.5)
-        assert running
-        await c.hush(0.3)
-        assert not running
-        await c.hush(5.0)
-
-    c = converse(story, prepare=slow, partials=True)
-    assert statuses(c) == [("completed", "")]
-
-
-def test_turns_without_an_answer_are_written_down_one_at_a_time() -> None:
-    most: list[int] = []
-
-    def counted(script: Script) -> None:
-        transcribe, running = script.understander.transcribe, list[int]()
-
-        def counting(pcm: Pcm, language: str, cancel: Cancel) -> Iterator[Heard]:
-            running.append(1)
-            most.append(len(running))
-            yield from transcribe(pcm, language, cancel)
-            running.pop()
-
-        script.understander.transcribe = counting  # type: ignore[method-assign]
-        script.understander.hear_s = 2.0
-
-    async def story(c: Conversation) -> None:
-        for level in (11, 22, 33):
-            await c.say(0.4, level)
-            c.session.commit()
-        await c.wait(8.0)
-
-    c = converse(story, prepare=counted, rules=None)
-    assert [event.text for event in c.all(Transcribed)] == ["word11", "word22", "word33"]
-    assert most == [1, 1, 1]
-
-
-def test_a_spoken_message_of_the_clients_is_written_down_once_something_stands_behind_it() -> None:
-    async def story(c: Conversation) -> None:
-        c.session.add(spoken("item_1", 11))
-        await c.wait(1.0)
-        assert c.all(Transcribed) == []  # whoever asks for an answer next gets one that has heard it
-        c.session.add(written("item_2"))
-        await c.wait(1.0)
-
-    c = converse(story)
-    assert [(event.item_id, event.text.split()[0]) for event in c.all(Transcribed)] == [("item_1", "word11")]
-
-
-def test_a_spoken_message_that_an_answer_was_made_without_hearing_is_written_down_after_it() -> None:
-    async def story(c: Conversation) -> None:
-        c.session.add(spoken("item_1", 11))
-        c.session.add(written("item_2"))
-        c.session.add(spoken("item_3", 33))
-        c.session.respond()
-        await c.wait(6.0)
-
-    c = converse(story)
-    assert {event.item_id for event in c.all(Transcribed)} == {"item_1", "item_3"}
-    assert len(c.all(Transcribed)) == 2
 
 
 # What a conversation holds.
@@ -339,7 +224,6 @@ def test_in_a_full_conversation_what_is_said_makes_the_oldest_items_go_and_the_c
     assert len(c.session.items()) == 16
     (begun,) = c.all(ReplyBegun)
     assert c.session.items()[-1].id == begun.item_id
-    assert all(isinstance(event, Event) for _, event in c.log)
 
 
 def test_a_reply_under_way_stays_when_the_oldest_items_go() -> None:
@@ -361,30 +245,6 @@ def test_a_reply_under_way_stays_when_the_oldest_items_go() -> None:
     assert len(c.all(ItemDeleted)) == 6
     assert done.item.id not in [event.item_id for event in c.all(ItemDeleted)]
     assert len(c.session.items()) == 16
-
-
-# What has not begun when it is given up.
-
-
-async def forget(c: Conversation) -> None:
-    c.session.clear()
-    await c.wait(0.5)
-
-
-async def leave(c: Conversation) -> None:
-    pass
-
-
-@pytest.mark.parametrize("act", [forget, leave], ids=lambda act: act.__name__)
-@pytest.mark.filterwarnings("error")
-def test_partial_words_may_be_given_up_before_they_are_begun(act: Callable[[Conversation], Awaitable[None]]) -> None:
-    async def story(c: Conversation) -> None:
-        await c.say(0.3)
-        c.session.hear(np.full(HEAR_HZ, 0.42, np.float32))  # enough for the words so far to be asked for
-        await act(c)
-
-    converse(story, partials=True)
-    gc.collect()  # a coroutine that nobody awaited complains here
 
 
 def test_a_silence_longer_than_the_longest_turn_does_not_cost_its_first_words() -> None:

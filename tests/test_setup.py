@@ -32,7 +32,7 @@ BROUGHT_BY_OTHERS = {"starlette": "fastapi", "pydantic_core": "pydantic", "logur
 
 
 def setup(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["bash", str(ROOT / "setup.sh"), *arguments], capture_output=True, text=True, timeout=30)
+    return subprocess.run(["bash", str(ROOT / "setup.sh"), *arguments], capture_output=True, text=True, timeout=120)
 
 
 def pins(*files: str) -> dict[str, Requirement]:
@@ -90,7 +90,7 @@ def without_python(folder: Path, *, scripts: dict[str, str]) -> subprocess.Compl
         env={"PATH": str(tools), "HOME": str(folder)},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
     )
 
 

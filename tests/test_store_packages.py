@@ -91,7 +91,7 @@ def test_a_killed_process_leaves_what_the_next_goes_on_with(tmp_path: Path, serv
     arguments = [sys.executable, "-c", program, str(tmp_path), server.url]
     process = subprocess.Popen(arguments, cwd=Path(__file__).parent)
     part = tmp_path / "store/.downloads/tiny/packages/tiny_part1-1.0-py3-none-any.whl.part"
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not (part.is_file() and part.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)

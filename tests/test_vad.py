@@ -3,12 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model_fixtures import Recording, model_folder, noise, speech, tone
+from model_fixtures import Recording, model_folder, noise, tone
 from voxtral_voice.types import Pcm
 from voxtral_voice.vad import SileroDetector
 
 pytestmark = pytest.mark.models
-__all__ = ["speech"]
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ async def serving(environ: dict[str, str]) -> AsyncIterator[str]:
         await asyncio.sleep(0.01)
     url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     try:
-        async with asyncio.timeout(120), httpx.AsyncClient(base_url=url) as client:
+        async with asyncio.timeout(300), httpx.AsyncClient(base_url=url) as client:
             while (await client.get("/ready")).status_code != 200:  # noqa: ASYNC110 (asked as a stranger would)
                 await asyncio.sleep(0.1)
         yield url
@@ -46,7 +46,7 @@ async def spoken_turn(client: Client, question: Pcm) -> bytes:
     """`question`: 24 kHz. Returns what is answered, 24 kHz PCM of 16 bits."""
     before = len(client.all("response.output_audio.delta"))
     await client.play(question)
-    done = await client.event("response.done", timeout_s=90)
+    done = await client.event("response.done", timeout_s=300)
     assert done["response"]["status"] in ("completed", "incomplete")
     assert done["response"]["usage"]["output_tokens"] > 0
     return b"".join(base64.b64decode(each["delta"]) for each in client.all("response.output_audio.delta")[before:])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model_fixtures import Recording, model_folder, noise, recordings, speech, tone
+from model_fixtures import Recording, model_folder, noise, recordings, tone
 from voxtral_voice.engines.stretches import is_blank, stretches
 from voxtral_voice.engines.whisper import (
     Hearing,
@@ -14,8 +14,6 @@ from voxtral_voice.engines.whisper import (
     unlooped,
 )
 from voxtral_voice.types import HEAR_HZ, Pcm, Step
-
-__all__ = ["speech"]
 
 
 def test_the_smallest_context_that_leaves_room_after_the_words() -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from control_plane import Deployed
 from voxtral_voice import __version__, audio
 from voxtral_voice.types import HEAR_HZ, SPEAK_HZ, Pcm
 from voxtral_voice.voices import VOICES
+from worker_process import Deployed
 
 Json = dict[str, Any]
 
@@ -61,10 +61,10 @@ def test_the_stream_and_the_result_say_the_same(deployed: Deployed) -> None:
 def test_the_first_clause_is_streamed_while_the_second_is_made(deployed: Deployed) -> None:
     plane = deployed.plane
     job = plane.submit({"type": "speak", "text": "This comes at once. And this one comes calmly."})
-    result = plane.result(job)
-    first, second, _ = plane.streamed(job)
-    assert second.at_s - first.at_s > 1.2
-    assert result["output"][-1]["latency_ms"]["first_pcm"] < 1000
+    latency_ms = plane.result(job)["output"][-1]["latency_ms"]
+    first, _, _ = plane.streamed(job)
+    assert first.at_s < deployed.worker.notes("free", "this one comes calmly")[0]
+    assert latency_ms["first_pcm"] < latency_ms["total"] - 1000
 
 
 def test_text_is_answered_aloud_and_sound_can_be_bare_samples(deployed: Deployed) -> None:
@@ -129,7 +129,7 @@ def test_a_result_that_the_platform_would_refuse_ends_with_an_error(deployed: De
 
 def test_the_worker_pings_with_the_jobs_it_holds(deployed: Deployed) -> None:
     job = deployed.plane.submit({"type": "speak", "text": "This is said calmly."})
-    deployed.plane.wait(lambda: any(job in ping.get("job_id", [""])[0] for ping in deployed.plane.pings), 10)
+    deployed.plane.wait(lambda: any(job in ping.get("job_id", [""])[0] for ping in deployed.plane.pings))
     deployed.plane.result(job)
 
 

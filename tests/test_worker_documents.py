@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from control_plane import ROOT, Deployed
 from test_worker import level
 from voxtral_voice import audio, config
 from voxtral_voice.types import HEAR_HZ
 from voxtral_voice.worker import items, job_input
+from worker_process import ROOT, Deployed
 
 API = (ROOT / "docs/api.md").read_text(encoding="utf-8")
 JOBS = API.split("\n## Jobs\n")[1].split("\n## ")[0]
@@ -46,7 +46,7 @@ def test_curl_and_python_talk_to_an_endpoint(deployed: Deployed, tmp_path: Path)
 
     def run(*command: str) -> str:
         done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -74,7 +74,7 @@ def test_curl_and_python_talk_to_an_endpoint(deployed: Deployed, tmp_path: Path)
 def test_the_example_for_this_machine(tmp_path: Path) -> None:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     command = ["bash", "-euc", example("bash", "voxtral-voice job")]
-    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert np.abs(audio.read(tmp_path / "morning.wav", HEAR_HZ)).max() > 0.05
 
