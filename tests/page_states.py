@@ -19,22 +19,35 @@ from realtime_server import Served, quick, serving
 from scripted import Script
 
 STATES = ["idle", "connecting", "loading", "ready", "listening", "hearing", "thinking", "speaking", "interrupted"]
+_READ = "(document.querySelector('.line.assistant .words')?.textContent.length ?? 0)"
 STATES += ["reconnecting", "denied", "key", "full", "failed", "drawer", "waterfall", "log", "muted", "held"]
 
 
+TOLD = (
+    "The Brooklyn Bridge was opened in 1883, after fourteen years of building. It was the longest bridge in the "
+    "world then, and a week later twenty-one elephants walked over it to show that it was safe."
+)
+
+
 def _talkative(parts: Script) -> None:
+    """At the pace of a voice: 12 s, in which everything that is to be looked at can happen."""
     quick(parts)
     parts.understander.token_s = 0.01
-    told = {
-        0: "The Brooklyn Bridge was opened in 1883, after fourteen years of building. It was the longest bridge in the "
-        "world then, and a week later twenty-one elephants walked over it to show that it was safe.",
-    }
-    parts.understander.answer = lambda said: told[0]
+    parts.synthesizer.word_s = 0.35
+    parts.understander.answer = lambda said: TOLD
 
 
-def _slow(parts: Script) -> None:
+def _brisk(parts: Script) -> None:
     _talkative(parts)
-    parts.understander.hear_s = 6.0
+    parts.synthesizer.word_s = 0.06
+
+
+def _thoughtful(parts: Script) -> None:
+    _talkative(parts)
+    parts.synthesizer.clause_s = 600
+
+
+_PARTS = {"thinking": _thoughtful, "waterfall": _brisk, "log": _brisk}
 
 
 @asynccontextmanager
@@ -45,9 +58,8 @@ async def state(
     key = "the-key" if name == "key" else None
     server_state = {"loading": "loading", "failed": "failed"}.get(name, "ready")
     overrides: dict[str, object] = {"limits.sessions": 1} if name == "full" else {}
-    prepare = _slow if name == "thinking" else _talkative
     async with (
-        serving(prepare, state=server_state, key=key, overrides=overrides) as server,  # type: ignore[arg-type]
+        serving(_PARTS.get(name, _talkative), state=server_state, key=key, overrides=overrides) as server,  # type: ignore[arg-type]
         visiting(server.url, width=width, height=height, dark=dark, before=before) as visit,
     ):
         await _reach(name, visit, server)
@@ -79,8 +91,7 @@ async def _reach(name: str, visit: Visit, server: Served) -> None:
         if name == "reconnecting":
             await page.fill("#text", "How old is the Brooklyn Bridge?")
             await page.click("#send")
-            await visit.phase("speaking", "speakingThrough")
-            await asyncio.sleep(2)
+            await visit.until(f"{_READ} > 30")
             server.manager.become("failed")  # nobody is let in again
             await page.evaluate("room.socket.close(4000)")
             await visit.phase("reconnecting")
@@ -99,6 +110,7 @@ async def _talk(name: str, visit: Visit) -> None:
         await page.click("#settings-open")
         await page.locator("#pushToTalk").check()
         await page.keyboard.press("Escape")
+        await visit.until("!document.querySelector('dialog').open")
     await page.click("#start")
     await visit.phase("held" if name == "held" else "listening")
     if name == "muted":
@@ -116,11 +128,12 @@ async def _talk(name: str, visit: Visit) -> None:
     if name == "thinking":
         await visit.phase("thinking")
         return
-    await visit.phase("speaking")
-    await asyncio.sleep(2.5)
+    if name in ("speaking", "interrupted"):
+        await visit.phase("speaking")
+        await visit.until(f"{_READ} > 30")
     if name == "interrupted":
         await visit.say(speech(0.5, 60))
-        await visit.until("document.querySelectorAll('del').length === 1")
+        await visit.has("del", 1)
     if name in ("waterfall", "log"):
         await visit.heard(1)
         await page.locator("summary").first.click()
@@ -128,18 +141,26 @@ async def _talk(name: str, visit: Visit) -> None:
         await page.click("#settings-open")
         await page.locator("#log").check()
         await page.keyboard.press("Escape")
-    if name == "speaking":
-        await visit.phase("speaking")
+        await visit.until("!document.querySelector('dialog').open")
+
+
+async def faded(visit: Visit) -> None:
+    """Until colours and sizes are what they are to be."""
+    await visit.drawn()
+    await visit.until(
+        "!document.getAnimations().some((each) => each instanceof CSSTransition && each.playState === 'running')"
+    )
 
 
 async def pictures(folder: Path, names: list[str]) -> None:
     """All of them, one browser at a time."""
     for name in names:
         for width, height in ((1280, 800), (390, 844)):
-            for dark in (False, True):
-                async with state(name, width=width, height=height, dark=dark) as visit:
-                    await asyncio.sleep(0.35)
-                    await visit.page.screenshot(path=folder / f"{name}-{width}-{'dark' if dark else 'light'}.png")
+            async with state(name, width=width, height=height) as visit:
+                for scheme in ("light", "dark"):
+                    await visit.page.emulate_media(color_scheme=scheme)
+                    await faded(visit)
+                    await visit.page.screenshot(path=folder / f"{name}-{width}-{scheme}.png")
 
 
 if __name__ == "__main__":

@@ -78,13 +78,11 @@ test('a short reply is not kept waiting for more', () => {
   assert.deepEqual(jitter.reports.at(-1), { type: 'drained', item: 'a' });
 });
 
-test('a flush is silence within 3 ms, and says how much was heard', () => {
+test('a flush is silence within 3 ms', () => {
   const jitter = new Jitter(48000);
   jitter.push(chunk('a', 500));
   pull(jitter, 200);
-  const heard = jitter.flush();
-  assert.equal(heard.item, 'a');
-  assert.ok(Math.abs(heard.samples / 48 - 200) < 3);
+  jitter.flush();
   assert.ok(pull(jitter, 200) < 3);
   jitter.push(chunk('b', 100));
   assert.ok(pull(jitter, 200) > 95, 'the next reply is heard');
@@ -95,8 +93,8 @@ test('running dry waits a little longer the next time, and never more than 100 m
   for (let times = 0; times < 8; times++) {
     jitter.push(chunk('a', 100));
     pull(jitter, 300);
+    assert.equal(jitter.startMs, Math.min(100, 85 + times * 5));
   }
-  assert.equal(jitter.underruns, 8);
   assert.equal(jitter.startMs, 100);
 });
 

@@ -13,6 +13,8 @@
     echo: null,
     page: null,
     activated: [],
+    appended: 0,
+    /** @type {any[]} */ watched: [],
   };
   window.room = room;
   document.addEventListener('securitypolicyviolation', (event) => room.violations.push(`${event.violatedDirective} ${event.blockedURI}`));
@@ -128,10 +130,28 @@
     } else room.loopback.disconnect();
   };
 
+  /** From here on, what the last lines look like whenever that changes, with the rig's time. */
+  room.watch = () => {
+    let before = '';
+    const look = () => {
+      const lines = [...document.querySelectorAll('.line')].slice(-4).map((line) => ({
+        who: line.classList.contains('user') ? 'user' : 'assistant',
+        final: line.hasAttribute('data-final'),
+        text: line.querySelector('.words').textContent,
+      }));
+      const now = JSON.stringify(lines);
+      if (now !== before) room.watched.push({ at: room.context?.currentTime ?? 0, lines });
+      before = now;
+      requestAnimationFrame(look);
+    };
+    look();
+  };
+
   /** For tests that last: what was heard and sent so far is not needed any more. */
   room.forget = () => {
     room.recorded = [];
     room.events = [];
+    room.watched = [];
   };
 
   const Socket = window.WebSocket;
@@ -149,7 +169,7 @@
     send(data) {
       const event = JSON.parse(data);
       if (event.type !== 'input_audio_buffer.append') room.events.push({ way: 'out', at: room.context?.currentTime ?? 0, event });
-      else room.appended = (room.appended ?? 0) + 1;
+      else room.appended++;
       super.send(data);
     }
   };

@@ -48,7 +48,7 @@ class Capture extends AudioWorkletProcessor {
       }
     }
     this.filled = this.played = this.quanta = 0;
-    this.port.postMessage({ samples, at, level: this.muted ? 0 : level, passes }, [samples.buffer]);
+    this.port.postMessage({ samples, at, level: this.muted ? 0 : level }, [samples.buffer]);
   }
 }
 

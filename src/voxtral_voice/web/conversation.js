@@ -20,7 +20,7 @@ const FINAL = new Set(['forbidden_origin', 'model_failed', 'session_idle', 'sess
 export class Conversation {
   /**
    * @param {Settings} settings
-   * @param {{changed: () => void, level: (level: number) => void, event: (way: 'in' | 'out', event: any) => void, granted: (granted: any) => void}} told
+   * @param {{changed: () => void, level: (level: number) => void, event: (way: 'in' | 'out', event: any) => void, granted: (echoCancellation: boolean | string | undefined) => void}} told
    */
   constructor(settings, told) {
     this.settings = settings;
@@ -202,7 +202,7 @@ export class Conversation {
     }
     this.microphone.mute(this.state.muted);
     this.set({ microphone: 'on' });
-    this.told.granted(this.microphone.granted);
+    this.told.granted(this.microphone.echoCancellation);
   }
 
   /** The microphone off; what was said is answered, and what is being said goes on. */

@@ -32,9 +32,12 @@ export function write(element, text) {
 
 /** @param {Record<string, string>} text */
 export function translate(text) {
-  for (const element of document.querySelectorAll('[data-t]')) element.textContent = text[element.getAttribute('data-t') ?? ''];
-  for (const element of document.querySelectorAll('[data-label]')) element.setAttribute('aria-label', text[element.getAttribute('data-label') ?? '']);
-  for (const element of document.querySelectorAll('[data-placeholder]')) element.setAttribute('placeholder', text[element.getAttribute('data-placeholder') ?? '']);
+  /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('[data-t], [data-label]')).forEach((element) => {
+    const { t, label } = element.dataset;
+    if (t) element.textContent = text[t];
+    if (label) element.setAttribute('aria-label', text[label]);
+    if (label && element instanceof HTMLInputElement) element.placeholder = text[label];
+  });
 }
 
 /**

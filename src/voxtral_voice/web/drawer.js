@@ -92,9 +92,9 @@ export class Drawer {
     control('microphone').value = this.settings.microphone;
   }
 
-  /** @param {{echoCancellation?: boolean | string}} granted */
-  showGranted(granted) {
-    write(the('granted'), echo(granted.echoCancellation));
+  /** @param {boolean | string | undefined} echoCancellation */
+  showGranted(echoCancellation) {
+    write(the('granted'), echo(echoCancellation));
   }
 }
 

@@ -16,7 +16,6 @@ export class Jitter {
   constructor(hz) {
     this.hz = hz;
     this.startMs = START_MS;
-    this.underruns = 0;
     /** @type {Chunk[]} */
     this.queue = [];
     this.queued = 0; // samples
@@ -48,20 +47,13 @@ export class Jitter {
     if (!this.queued) this.finish();
   }
 
-  /**
-   * Silence from the next sample on.
-   * @returns {{item: string, samples: number}} what was played, and how much of it
-   */
+  /** Silence from the next sample on. */
   flush() {
     this.queue = [];
-    this.queued = this.head = 0;
-    const heard = { item: this.item, samples: this.played };
+    this.queued = this.head = this.waited = this.played = 0;
     this.running = false;
     this.ended = true;
-    this.waited = 0;
     this.item = '';
-    this.played = 0;
-    return heard;
   }
 
   /** @param {Float32Array} output filled whole */
@@ -124,7 +116,6 @@ export class Jitter {
       this.finish();
       return;
     }
-    this.underruns++;
     this.startMs = Math.min(LONGEST_MS, this.startMs + LATER_MS);
   }
 

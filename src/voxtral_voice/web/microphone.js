@@ -41,7 +41,7 @@ async function ask(device, headphones) {
   }
 }
 
-/** @typedef {{samples: Int16Array, at: number, level: number, passes: boolean}} Frame */
+/** @typedef {{samples: Int16Array, at: number, level: number}} Frame */
 
 export class Microphone {
   /** @param {MediaStream} stream @param {AudioWorkletNode} node @param {MediaStreamAudioSourceNode} source */
@@ -72,9 +72,8 @@ export class Microphone {
   }
 
   /** What the browser made of what was asked for. */
-  get granted() {
-    const { echoCancellation, noiseSuppression, autoGainControl, deviceId } = this.stream.getAudioTracks()[0]?.getSettings() ?? {};
-    return { echoCancellation, noiseSuppression, autoGainControl, deviceId };
+  get echoCancellation() {
+    return /** @type {boolean | string | undefined} */ (this.stream.getAudioTracks()[0]?.getSettings().echoCancellation);
   }
 
   /** @param {boolean} muted */

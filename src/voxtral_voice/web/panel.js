@@ -10,9 +10,9 @@ import { PHASES, TEXT, TROUBLE, loaded, retryIn } from './words.js';
 
 const NEEDS_KEY = new Set(['unauthorized', 'wrong_key', 'bad_key']);
 
-/** @param {string} code @returns {[string, string]} */
+/** @param {string} code */
 function told(code) {
-  return /** @type {[string, string]} */ (/** @type {Record<string, string[]>} */ (TROUBLE)[code] ?? [TEXT.name, '']);
+  return TROUBLE[code] ?? [TEXT.name, ''];
 }
 
 export class Panel {
@@ -27,7 +27,7 @@ export class Panel {
   /** @param {State} state @param {Settings} settings */
   show(state, settings) {
     const name = this.named(state, settings);
-    const [title, hint] = /** @type {Record<string, string[]>} */ (PHASES)[name];
+    const [title, hint] = PHASES[name];
     this.body.dataset.phase = name;
     const trouble = name === 'error' ? state.trouble : null;
     write(the('phase'), state.trouble && (trouble || state.retry) ? told(state.trouble.code)[0] : title);
@@ -96,7 +96,6 @@ export class Panel {
     const mute = control('mute');
     mute.disabled = !on;
     mute.setAttribute('aria-pressed', String(state.muted));
-    mute.setAttribute('aria-label', TEXT.mute);
     mute.title = state.muted ? TEXT.unmute : TEXT.mute;
     control('interrupt').disabled = !(state.playing || state.response);
   }
@@ -105,7 +104,7 @@ export class Panel {
   notice(state) {
     the('notice').hidden = !state.notice;
     if (!state.notice) return;
-    const known = /** @type {Record<string, string[]>} */ (TROUBLE)[state.notice.code];
+    const known = TROUBLE[state.notice.code];
     write(the('notice-text'), known ? known.join(': ') : state.notice.message || state.notice.code);
   }
 

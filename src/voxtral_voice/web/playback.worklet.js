@@ -13,7 +13,7 @@ class Playback extends AudioWorkletProcessor {
   obey(order) {
     if (order.type === 'push' && order.chunk) this.jitter.push(order.chunk);
     else if (order.type === 'end') this.jitter.end();
-    else if (order.type === 'flush') this.port.postMessage({ type: 'flushed', ...this.jitter.flush() });
+    else if (order.type === 'flush') this.jitter.flush();
   }
 
   /** @param {Float32Array[][]} _inputs @param {Float32Array[][]} outputs */
@@ -21,7 +21,7 @@ class Playback extends AudioWorkletProcessor {
     this.jitter.pull(outputs[0][0]);
     for (const report of this.jitter.reports.splice(0)) {
       const at = report.type === 'audible' ? currentTime + report.offset / sampleRate : currentTime;
-      this.port.postMessage({ ...report, at, underruns: this.jitter.underruns });
+      this.port.postMessage({ ...report, at });
     }
     return true;
   }

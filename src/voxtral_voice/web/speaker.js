@@ -30,7 +30,6 @@ export class Speaker {
     this.playing = ''; // whose sound is heard
     this.gone = ''; // flushed last: what is still told of it is old
     this.audible = new Set(); // items whose first audible sample has been queued
-    this.underruns = 0;
   }
 
   /**
@@ -93,7 +92,6 @@ export class Speaker {
 
   /** @param {any} report of the worklet */
   report(report) {
-    this.underruns = report.underruns ?? this.underruns;
     if (report.type === 'audible') this.told.audible(report.item, report.at + this.latencyS);
     if (report.type === 'drained' && report.item === this.playing) {
       this.playing = '';
@@ -104,15 +102,5 @@ export class Speaker {
     // What has left the queue is heard a little later.
     this.heardMs = Math.max(0, (report.samples / this.context.sampleRate - this.latencyS) * 1000);
     this.told.heard({ item: report.item, heard_ms: this.heardMs, level: report.level });
-  }
-
-  /** @param {() => void} changed */
-  onstate(changed) {
-    this.context.onstatechange = changed;
-  }
-
-  close() {
-    this.node.port.onmessage = null;
-    void this.context.close();
   }
 }

@@ -103,7 +103,7 @@ const CHANGES = {
     ...state, waiting: false, response: { id: response.id },
     turns: { ...state.turns, [response.id]: { ...turn(), ...state.turns[response.id] } },
   }),
-  'response.output_item.added': (state, { response_id, item }) => 
+  'response.output_item.added': (state, { response_id, item }) =>
     put(state, item.id, { role: 'assistant', response_id, streaming: true }),
   'response.output_audio_transcript.delta': (state, event) => grow(state, event.item_id, event.delta, true),
   'response.output_text.delta': (state, event) => grow(state, event.item_id, event.delta, false),
@@ -130,7 +130,7 @@ const CHANGES = {
     if (!item) return state;
     return put(state, item_id, { heard_ms, cut: heardChars(item, heard_ms), streaming: false });
   },
-  'page.noted': (state, { response_id, ...noted_ }) => noted(state, response_id, noted_.noted),
+  'page.noted': (state, event) => noted(state, event.response_id, event.noted),
   'page.emptied': (state) => ({ ...state, items: [], turns: {} }),
 };
 

@@ -17,8 +17,7 @@ export function waterfall(turn) {
   const list = make('dl', 'falls');
   const names = turn.marks_ms.heard === undefined ? STAGES : STAGES_HEARD;
   for (const row of rows) {
-    const name = /** @type {Record<string, string>} */ (names)[row.name];
-    list.append(make('dt', '', name), make('dd', 'track', bar(row, end)), make('dd', '', ms(row.to_ms - row.from_ms)));
+    list.append(make('dt', '', names[row.name]), make('dd', 'track', bar(row, end)), make('dd', '', ms(row.to_ms - row.from_ms)));
   }
   list.append(make('dt', 'sum', TEXT.total), make('dd', ''), make('dd', 'sum', ms(total)));
   const details = make('details', 'time', make('summary', '', ms(total), spark, make('span', 'hidden', TEXT.details)), list);

@@ -68,7 +68,8 @@ export const TEXT = {
   dismiss: 'Dismiss',
 };
 
-/** What is going on, by phase: the line under the orb. */
+/** What is going on, by phase: the line under the orb.
+ * @type {Record<string, [string, string]>} */
 export const PHASES = {
   idle: ['Talk with a machine', 'Press start, speak, and it answers. You can interrupt it.'],
   connecting: ['Connecting', 'Opening the line.'],
@@ -85,7 +86,8 @@ export const PHASES = {
   error: ['That did not work', ''],
 };
 
-/** What has gone wrong and what helps: [what, cure]. */
+/** What has gone wrong and what helps: [what, cure].
+ * @type {Record<string, [string, string]>} */
 export const TROUBLE = {
   mic_insecure: [
     'The browser gives no microphone to this address',
@@ -113,6 +115,7 @@ export const TROUBLE = {
   slow: ['The line is slow', 'Some of what you said may have been lost.'],
 };
 
+/** @type {Record<string, string>} */
 export const STAGES = {
   endpoint: 'certain that you are done',
   hearing: 'hearing and first word',
@@ -122,6 +125,7 @@ export const STAGES = {
   playout: 'waiting to be played',
 };
 
+/** @type {Record<string, string>} */
 export const STAGES_HEARD = { ...STAGES, hearing: 'hearing' };
 
 export const PERSONA_NAMES = {
