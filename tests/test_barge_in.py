@@ -20,7 +20,7 @@ from voxtral_voice.session import Session
 from voxtral_voice.settings import SessionSettings
 from voxtral_voice.types import HEAR_HZ
 
-ROUNDS = 90
+ROUNDS = 150
 # A word is over in 160 ms of audio, which comes in one piece: the moments are the session's, not the recording's.
 QUICK = {"turns.start_ms": 32, "turns.barge_in_ms": 64, "turns.duck_ms": 32, "turns.draft_ms": 32, "turns.gap_ms": 64}
 

@@ -74,7 +74,7 @@ def test_also_the_voice_and_the_whole_path(tmp_path: Path) -> None:
     found = rows(file)
     assert found["Kokoro, first clause of 1.56 s"]["median"] > 0
     path = found["int8 eager: end of audio to first PCM, one stage after the other"]["median"]
-    assert path > 0.7 * found["Kokoro, first clause of 1.56 s"]["median"]
+    assert path > 0.3 * found["Kokoro, first clause of 1.56 s"]["median"]
 
 
 @pytest.mark.slow

@@ -44,7 +44,7 @@ def in_turn(voxtral: Voxtral, conversations: list[list[Message]]) -> list[str]:
     return texts
 
 
-@pytest.mark.parametrize("pause_s", [1.0, 0.0], ids=["they wait for each other", "they take each other's lanes"])
+@pytest.mark.parametrize("pause_s", [600.0, 0.0], ids=["they wait for each other", "they take each other's lanes"])
 def test_more_conversations_than_lanes_are_each_answered_as_if_alone(
     pause_s: float, checkpoint: Path, rows: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import threading
 from typing import Any
 
 import numpy as np
@@ -128,15 +129,19 @@ def test_a_result_that_the_platform_would_refuse_ends_with_an_error(deployed: De
 
 
 def test_the_worker_pings_with_the_jobs_it_holds(deployed: Deployed) -> None:
-    job = deployed.plane.submit({"type": "speak", "text": "This is said calmly."})
+    gate = threading.Event()
+    job = deployed.plane.submit(
+        {"type": "speak", "text": "This is said."}, lambda job: deployed.plane.hold.update({("done", job): gate})
+    )
     deployed.plane.wait(lambda: any(job in ping.get("job_id", [""])[0] for ping in deployed.plane.pings))
+    gate.set()
     deployed.plane.result(job)
 
 
 def test_nothing_that_was_said_is_in_the_log(deployed: Deployed) -> None:
     text = "Nobody else may read that the treasure lies under the oak."
     deployed.plane.do({"type": "converse", "text": text, "history": [{"role": "user", "text": "My pin is 4711."}]})
+    deployed.plane.wait(lambda: "Finished." in deployed.worker.log)
     log = deployed.worker.log
-    assert "Finished." in log
     assert "treasure" not in log
     assert "4711" not in log
