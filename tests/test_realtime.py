@@ -13,7 +13,7 @@ from realtime_client import Client, Message, connected, encoded, speech
 from realtime_server import quick, serving
 from scripted import Script
 
-LONG = "You said {}. " + "And this goes on for quite a while. " * 2
+LONG = "You said {}. " + "And this goes on for quite a while. " * 8
 
 PCM_24: AudioPCM = {"type": "audio/pcm", "rate": 24_000}
 
@@ -23,7 +23,6 @@ TURN = [
     "input_audio_buffer.committed",
     "conversation.item.added",
     "conversation.item.done",
-    "conversation.item.input_audio_transcription.completed",
     "response.created",
     "response.output_item.added",
     "conversation.item.added",
@@ -65,14 +64,15 @@ async def write(client: Client, text: str, item_id: str = "item_written", **more
 async def test_one_turn_comes_in_the_order_and_with_the_ids_that_clients_were_built_for() -> None:
     async with serving() as server, connected(server.url) as client:
         response = await client.turn(42)
-        assert client.kinds() == ["session.created", *TURN]
+        words_of_the_user = "conversation.item.input_audio_transcription.completed"  # come when they come
+        assert [kind for kind in client.kinds() if kind != words_of_the_user] == ["session.created", *TURN]
         started, stopped, committed = (client.all(kind)[0] for kind in TURN[:3])
         user, reply = client.all("conversation.item.added")
         assert started["item_id"] == stopped["item_id"] == committed["item_id"] == user["item"]["id"]
         assert committed["previous_item_id"] is None
         assert stopped["audio_end_ms"] - started["audio_start_ms"] == pytest.approx(400, abs=60)
         assert reply["previous_item_id"] == user["item"]["id"]
-        (heard,) = client.all("conversation.item.input_audio_transcription.completed")
+        (heard,) = client.all(words_of_the_user)
         assert (heard["item_id"], heard["transcript"]) == (user["item"]["id"], "word42")
         for _, message in client.log:
             if message["type"].startswith("response.") and "response" not in message:
@@ -140,15 +140,18 @@ async def test_a_written_turn_is_answered_in_writing_with_its_metadata_handed_ba
 async def test_cancel_stops_the_reply_and_a_truncation_beyond_its_end_is_clamped() -> None:
     async with serving(talkative) as server, connected(server.url, microphone=False) as client:
         await write(client, "hello")
+        begun_at = asyncio.get_running_loop().time()
         await client.connection.response.create()
         begun = await client.event("response.output_item.added")
-        await asyncio.sleep(0.5)
+        await client.event("response.output_audio.delta")
+        await asyncio.sleep(0.4)
         await client.connection.response.cancel()
         done = (await client.event("response.done"))["response"]
+        heard_ms = (asyncio.get_running_loop().time() - begun_at) * 1000
         assert (done["status"], done["status_details"]["reason"]) == ("cancelled", "client_cancelled")
         item_id = begun["item"]["id"]
         await client.connection.conversation.item.truncate(item_id=item_id, content_index=0, audio_end_ms=3_600_000)
-        assert (await client.event("conversation.item.truncated"))["audio_end_ms"] <= 900
+        assert 300 < (await client.event("conversation.item.truncated"))["audio_end_ms"] <= heard_ms + 300  # sent ahead
         await client.connection.conversation.item.truncate(item_id=item_id, content_index=0, audio_end_ms=250)
         assert (await client.event("conversation.item.truncated"))["audio_end_ms"] == 250
         assert (await retrieved(client, item_id))["content"][0]["transcript"] == "You said"
@@ -199,16 +202,18 @@ async def test_server_vad_waits_exactly_as_long_as_it_is_told() -> None:
         async with connected(url) as client:
             detection = {"type": "server_vad", "threshold": 0.5, "silence_duration_ms": silence_ms}
             session = await client.update(audio={"input": {"turn_detection": detection}})
-            assert session["audio"]["input"]["turn_detection"] == detection
+            assert {**session["audio"]["input"]["turn_detection"], **detection} == session["audio"]["input"][
+                "turn_detection"
+            ]
             waits = []
             for _ in range(3):  # the best of three: the machine may be busy
                 await client.say(0.3, 42)
-                said_at = asyncio.get_running_loop().time()
+                said = client.frames
                 await client.event("input_audio_buffer.committed")
-                waits.append((client.at("input_audio_buffer.committed")[-1] - said_at) * 1000)
+                waits.append((client.frames - said) * 20)
                 await client.connection.response.cancel()
                 await client.event("response.done")
-            assert min(abs(wait - silence_ms) for wait in waits) < 60, waits
+            assert min(abs(wait - silence_ms) for wait in waits) < 80, waits
             assert all(wait > silence_ms - 60 for wait in waits), waits
 
     async with serving() as server, asyncio.TaskGroup() as tasks:
@@ -253,7 +258,7 @@ async def test_what_is_deleted_or_cleared_is_forgotten() -> None:
 async def test_extras_come_to_those_who_asked_for_them_alone() -> None:
     def chatty(parts: Script) -> None:
         quick(parts)
-        parts.understander.answer = lambda said: "This takes a little more than one second to say."
+        parts.understander.answer = lambda said: "This takes a little more than one second to say. " * 2
 
     async def story(client: Client) -> set[str]:
         """A turn and a cough over its reply."""

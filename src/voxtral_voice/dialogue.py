@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from voxtral_voice import settings as session_settings
+from voxtral_voice.asides import Asides
 from voxtral_voice.config import Config
 from voxtral_voice.engines.protocols import Engines
 from voxtral_voice.events import Committed, Event, ItemAdded, ReplyStarted
-from voxtral_voice.history import History, Item
+from voxtral_voice.history import History, Item, messages
 from voxtral_voice.metrics import Metrics
 from voxtral_voice.mouth import Mouth
 from voxtral_voice.outbox import Outbox
@@ -45,7 +47,9 @@ class Dialogue:
         self._metrics = metrics
         self._deliver = deliver
         self._chunks = session_settings.chunk_rules(config)
-        self._mouth = Mouth(self.history, self.outbox, metrics, logs_content=config.logging.content)
+        mouth = partial(Mouth, outbox=self.outbox, metrics=metrics, logs_content=config.logging.content)
+        self._mouth = mouth(self.history)
+        self._asides = Asides(lambda: mouth(History(1, config.limits.conversation_bytes)))
         self._draft: Reply | None = None
         self._reply: Reply | None = None
         self._last: Reply | None = None  # the reply before, whose end may still be playing
@@ -61,7 +65,7 @@ class Dialogue:
         return self._reply is not None
 
     def busy(self, now: float) -> bool:
-        return self._draft is not None or self._reply is not None or self.being_heard(now)
+        return self._draft is not None or self._reply is not None or bool(self._asides) or self.being_heard(now)
 
     @property
     def unheard(self) -> bool:
@@ -71,6 +75,12 @@ class Dialogue:
     def being_heard(self, now: float) -> bool:
         """Sound of a reply is coming out of the client's loudspeaker, as far as can be told from here."""
         return any(reply.playout.heard_until() > now for reply in self._speakers)
+
+    @property
+    def heard_out_at(self) -> float | None:
+        """When the last reply has been heard out; None before there was one, and while another is under way."""
+        idle = self._draft is None and self._reply is None and self._last is not None
+        return self._last.playout.heard_until() if idle and self._last is not None else None
 
     def answers_since(self, turn: int) -> bool:
         """A reply is certain that was asked for after `turn` began."""
@@ -90,7 +100,8 @@ class Dialogue:
 
     def next_at(self) -> float | None:
         """When `play` has something to do."""
-        return self._reply.playout.next_at() if self._reply is not None else None
+        reply = self._reply.playout.next_at() if self._reply is not None else None
+        return min((at for at in (reply, self._asides.next_at()) if at is not None), default=None)
 
     # Turns of the user.
 
@@ -114,10 +125,10 @@ class Dialogue:
 
     def retract(self) -> None:
         """The user goes on, or what the draft rests on has changed."""
-        if self._draft is not None:
+        draft, self._draft = self._draft, None
+        if draft is not None:
             self._metrics.drafts.labels("retracted").inc()
-            self._drop(self._draft)
-            self._draft = None
+            self._drop(draft)
 
     def commit(self, item: Item, *, answer: bool, speech_end_at: float, now: float) -> None:
         """The user's turn is over: it joins the conversation and, with `answer`, gets a reply."""
@@ -158,14 +169,19 @@ class Dialogue:
     # Replies.
 
     def respond(self, overrides: Overrides | None, now: float) -> None:
-        """Answer the conversation as it stands. Raises VoiceError when a reply is already under way."""
+        """Answer the conversation as it stands, or what else is asked for. Raises VoiceError when that cannot be."""
+        if not self.settings.answers:
+            raise VoiceError("invalid_event", "this session writes down what is said and answers nothing")
+        if overrides is not None and overrides.aside:
+            reply = self._make(None, overrides)
+            self._asides.add(reply, now)
+            self._begin(reply)
+            return
         if self._reply is not None:
-            raise VoiceError(
-                "conversation_already_has_active_response", "a response is in progress: wait for it or cancel it"
-            )
-        self.retract()
-        self.open_turn()
+            raise VoiceError("conversation_already_has_active_response", "wait for the one in progress or cancel it")
         reply = self._make(None, overrides)
+        self.retract()
+        reply.turn = self.open_turn()
         self._begin(reply)
         self._confirm(reply, now)
 
@@ -194,12 +210,16 @@ class Dialogue:
 
     def cancel(self, response_id: str | None, now: float) -> None:
         """The client's wish. Raises VoiceError when there is nothing to cancel."""
+        if aside := self._asides.find(response_id):
+            self._drop(aside)
+            self._asides.cancel(aside, now)
+            return
         if self._reply is None or response_id not in (None, self._reply.response_id):
             raise VoiceError("response_cancel_not_active", "no such response is in progress")
         owed = self._owed
         self.interrupt("client_cancelled", now)
-        if owed:
-            self.respond(None, now)
+        self._owed = owed
+        self._pay(now)
 
     def configure(self, settings: SessionSettings) -> None:
         self.retract()
@@ -215,11 +235,12 @@ class Dialogue:
                 log.error("the engines failed", exc_info=output.error, extra={"turn": reply.turn})
         else:
             reply.take(output, now)
-        if reply is self._reply:
+        if reply is self._reply or reply in self._asides:
             self._mouth.write_down(reply)
 
     def play(self, now: float) -> None:
         """Let out what is due; close the reply when everything is out."""
+        self._asides.play(now)
         reply = self._reply
         if reply is None:
             return
@@ -228,30 +249,37 @@ class Dialogue:
             self._reply, self._last = None, reply
             self._mouth.finish(reply)
             self.leave_unwritten(self.history.items)
-            if self._owed:
-                self._owed = False
-                self.respond(None, now)
+            self._pay(now)
 
     async def close(self) -> None:
         """Stop everything and wait for it."""
-        for reply in (self._draft, self._reply):
-            if reply is not None:
-                self._drop(reply)
+        for reply in filter(None, (self._draft, self._reply, *self._asides.clear())):
+            self._drop(reply)
         self._draft = self._reply = None
         for reply in tuple(self._unwinding):
             await reply.wait()
         self.outbox.close()
 
+    def _pay(self, now: float) -> None:
+        """Answer the turn that ended while a reply was not to be interrupted, if one did."""
+        owed, self._owed = self._owed, False
+        if owed and self.settings.answers:
+            self.respond(None, now)
+
     def _make(self, item: Item | None, overrides: Overrides | None) -> Reply:
-        messages, part_ids = self.history.messages(item)
+        """Raises VoiceError when `overrides` asks for an item that is not there."""
+        if overrides is not None and overrides.input is not None:
+            shown, part_ids = messages(self.history.gather(overrides.input))
+        else:
+            shown, part_ids = self.history.messages(item)
         return Reply(
-            session_settings.request(self.settings, self._config, messages, overrides),
+            session_settings.request(self.settings, self._config, shown, overrides),
             turn=self.turn,
             part_ids=part_ids,
             rules=self._config.playout,
             lead_ms=self._config.playout.duck_lead_ms if self.settings.ducks else self._config.playout.lead_ms,
-            metadata=overrides.metadata if overrides else None,
-            shows_marks=self.settings.metrics,
+            overrides=overrides,
+            shows_marks=self.settings.metrics and not (overrides and overrides.aside),
         )
 
     def _begin(self, reply: Reply) -> None:
@@ -264,7 +292,7 @@ class Dialogue:
         reply.answers = self.history.items[-1].id if self.history.items else None
         self._reply = reply
         self._mouth.write_down(reply)
-        self.emit(ReplyStarted(reply.turn, reply.response_id, reply.request.spoken, reply.metadata))
+        self.emit(ReplyStarted(reply.turn, reply.response_id, reply.request.spoken, reply.metadata, reply.asked))
 
     def _drop(self, reply: Reply) -> None:
         reply.cancel()

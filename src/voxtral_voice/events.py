@@ -41,6 +41,16 @@ class Committed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TimeoutTriggered(Event):
+    """Nothing has been said since the last reply was heard out: the silence is committed and answered."""
+
+    item_id: str
+    start_ms: int
+    """On the client's own sample clock."""
+    end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class BufferCleared(Event):
     pass
 
@@ -88,6 +98,15 @@ class Transcribed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TranscriptFailed(Event):
+    """The words of a committed user item could not be written down; nobody tries again."""
+
+    item_id: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class PartialTranscript(Event):
     """The words of the user's turn so far; may still change. Only for clients that asked for it."""
 
@@ -102,6 +121,10 @@ class ReplyStarted(Event):
     """As asked; `ReplyBegun` says what it became."""
     metadata: dict[str, str] | None = None
     """The client's own, handed back."""
+    asked: dict[str, Any] | None = None
+    """What is otherwise than in the session, in the door's own words, handed back."""
+    aside: bool = False
+    """Out of band: the conversation knows nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +145,8 @@ class ReplyText(Event):
     response_id: str
     item_id: str
     text: str
+    aside: bool = False
+    """Out of band: no interruption takes it back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +157,8 @@ class ReplyAudio(Event):
     item_id: str
     pcm: Pcm
     """Shape [samples], 24 kHz."""
+    aside: bool = False
+    """As in `ReplyText`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -45,6 +46,25 @@ class Item:
     def size_bytes(self) -> int:
         """What it keeps: sound and letters."""
         return len(self.text) + (self.part.pcm.nbytes if isinstance(self.part, AudioPart) else 0)
+
+
+def messages(items: Iterable[Item]) -> tuple[tuple[Message, ...], tuple[tuple[str, ...], ...]]:
+    """What a model is shown of `items`, and the ids behind each message's parts.
+
+    Void and empty items are left out; the parts of a joined turn are one message.
+    """
+    shown: list[Message] = []
+    ids: list[tuple[str, ...]] = []
+    for item in items:
+        if item.void or item.part.text == "":
+            continue
+        if item.joins and shown and shown[-1].role == item.role:
+            shown[-1] = Message(item.role, (*shown[-1].parts, item.part))
+            ids[-1] += (item.id,)
+        else:
+            shown.append(Message(item.role, (item.part,)))
+            ids.append((item.id,))
+    return tuple(shown), tuple(ids)
 
 
 class History:
@@ -121,22 +141,12 @@ class History:
         del self._items[self._index(item_id)]
 
     def messages(self, extra: Item | None = None) -> tuple[tuple[Message, ...], tuple[tuple[str, ...], ...]]:
-        """What a model is shown, `extra` as if it were the newest item; and the ids behind each message's parts.
+        """What a model is shown, `extra` as if it were the newest item; and the ids behind each message's parts."""
+        return messages((*self._items, *([extra] if extra else [])))
 
-        Void and empty items are left out; the parts of a joined turn are one message.
-        """
-        messages: list[Message] = []
-        ids: list[tuple[str, ...]] = []
-        for item in (*self._items, *([extra] if extra else [])):
-            if item.void or item.part.text == "":
-                continue
-            if item.joins and messages and messages[-1].role == item.role:
-                messages[-1] = Message(item.role, (*messages[-1].parts, item.part))
-                ids[-1] += (item.id,)
-            else:
-                messages.append(Message(item.role, (item.part,)))
-                ids.append((item.id,))
-        return tuple(messages), tuple(ids)
+    def gather(self, asked: Iterable[Item | str]) -> tuple[Item, ...]:
+        """Items of a client's own, and ids of those that are here. Raises VoiceError("invalid_event")."""
+        return tuple(self.get(each) if isinstance(each, str) else each for each in asked)
 
     def _size_bytes(self) -> int:
         return sum(item.size_bytes for item in self._items)

@@ -38,6 +38,9 @@ class Mouth:
         self._metrics = metrics
         self._logs_content = logs_content
 
+    def emit(self, event: Event) -> None:
+        self._outbox.put(event)
+
     def write_down(self, reply: Reply) -> None:
         """Transcripts, once the turn they belong to is certain."""
         for item_id, text in reply.heard():
@@ -51,7 +54,7 @@ class Mouth:
         if self._logs_content:
             log.info("heard: %s", text, extra={"turn": turn})
         self._history.set_text(item_id, text)
-        self._emit(Transcribed(turn, item_id, text, len(item.part.pcm) / HEAR_HZ))
+        self.emit(Transcribed(turn, item_id, text, len(item.part.pcm) / HEAR_HZ))
         self._history.forget_audio(_AUDIO_KEPT)
 
     def speak(self, reply: Reply, now: float) -> None:
@@ -65,13 +68,13 @@ class Mouth:
             if len(packet.pcm):
                 if audible(packet.pcm):
                     reply.marks.set("first_sent", now)
-                self._emit(ReplyAudio(reply.turn, reply.response_id, reply.item_id, packet.pcm))
+                self.emit(ReplyAudio(reply.turn, reply.response_id, reply.item_id, packet.pcm, reply.aside))
         self._say(reply, written, spoken=False)
 
     def make_room(self, turn: int) -> None:
         """The oldest items beyond what a conversation may hold are forgotten, and the client is told."""
         for item_id in self._history.shed():
-            self._emit(ItemDeleted(turn, item_id))
+            self.emit(ItemDeleted(turn, item_id))
 
     def fall_silent(self, reply: Reply, now: float, *, void: bool) -> None:
         """Nothing more of it is heard; history holds what was. `void`: the model is not to know of it."""
@@ -87,7 +90,7 @@ class Mouth:
             self.close(reply, "failed", error.code, error.message)
         elif error is not None:
             self.close(reply, "failed", "internal_error", "the reply could not be made")
-        elif reply.finished.reason == "length":
+        elif reply.finished is not None and reply.finished.reason == "length":
             self.close(reply, "incomplete", "max_output_tokens")
         else:
             self.close(reply, "completed", "")
@@ -104,9 +107,9 @@ class Mouth:
         if self._logs_content:
             log.info("said: %s", reply.text.strip(), extra={"turn": reply.turn})
         if reply.shows_marks:
-            self._emit(TurnMetrics(reply.turn, reply.response_id, stages))
+            self.emit(TurnMetrics(reply.turn, reply.response_id, stages))
         said = self._history.find(reply.item_id)
-        self._emit(ReplyDone(reply.turn, reply.response_id, said, status, reason, message, reply.usage))
+        self.emit(ReplyDone(reply.turn, reply.response_id, said, status, reason, message, reply.usage))
 
     def _say(self, reply: Reply, text: str, *, spoken: bool) -> None:
         """Words of the reply; the first of them, or of its sound, put its item into the conversation."""
@@ -116,13 +119,10 @@ class Mouth:
             # Behind what it answers: the user may have said something else meanwhile.
             after = reply.answers if reply.answers is not None and reply.answers in self._history else None
             previous = self._history.add(item, after)
-            self._emit(ReplyBegun(reply.turn, reply.response_id, reply.item_id, previous, spoken))
+            self.emit(ReplyBegun(reply.turn, reply.response_id, reply.item_id, previous, spoken))
             self.make_room(reply.turn)
         if text:
             reply.text += text
             if reply.truncated_ms is None:
                 self._history.set_text(reply.item_id, reply.text.strip())
-            self._emit(ReplyText(reply.turn, reply.response_id, reply.item_id, text))
-
-    def _emit(self, event: Event) -> None:
-        self._outbox.put(event)
+            self.emit(ReplyText(reply.turn, reply.response_id, reply.item_id, text, reply.aside))

@@ -14,6 +14,7 @@ from voxtral_voice.history import new_id
 from voxtral_voice.metrics import Marks
 from voxtral_voice.pipeline import Mark, Output, Request, Spoken, cause, respond
 from voxtral_voice.playout import Packet, Playout
+from voxtral_voice.settings import Overrides
 from voxtral_voice.types import Delta, Finished, Heard
 
 
@@ -35,14 +36,16 @@ class Reply:
         part_ids: tuple[tuple[str, ...], ...],
         rules: PlayoutChoice,
         lead_ms: int,
-        metadata: dict[str, str] | None = None,
+        overrides: Overrides | None = None,
         shows_marks: bool = False,
     ) -> None:
         """`part_ids`: the items behind the parts of the request's messages. `shows_marks`: tell the client."""
         self.request = request
         self.turn = turn
         self.part_ids = part_ids
-        self.metadata = metadata
+        self.metadata = overrides.metadata if overrides else None
+        self.asked = overrides.asked if overrides else None
+        self.aside = overrides is not None and overrides.aside
         self.shows_marks = shows_marks
         self.response_id = new_id("resp")
         self.item_id = new_id("item")
@@ -55,7 +58,8 @@ class Reply:
         self.certain = False
         self.begun = False  # its item is in the conversation
         self.text = ""  # words let out
-        self.finished = Finished()
+        self.finished: Finished | None = None  # the text is complete
+        self._pieces = 0  # of its text
         self.ended: Ended | None = None
         self._heard: list[Heard] = []
         self._written: list[str] = []
@@ -93,6 +97,7 @@ class Reply:
     def take(self, output: Output, now: float) -> None:
         """Keep what the engines made."""
         if isinstance(output, Mark):
+            self._pieces += output.stage == "first_delta"
             self.marks.set(output.stage, now)
         elif isinstance(output, Heard):
             self._heard.append(output)
@@ -137,6 +142,9 @@ class Reply:
 
     @property
     def usage(self) -> Usage:
+        """As the engine counted; of a text that was cut short, what had been written of it."""
+        if self.finished is None:
+            return Usage(output_text_tokens=self._pieces)
         return Usage(input_text_tokens=self.finished.prompt_tokens, output_text_tokens=self.finished.reply_tokens)
 
     async def _room(self) -> None:

@@ -13,6 +13,7 @@ from functools import partial
 
 from voxtral_voice.dialogue import Dialogue
 from voxtral_voice.engines.protocols import Engines
+from voxtral_voice.events import TranscriptFailed
 from voxtral_voice.history import Item
 from voxtral_voice.types import AudioPart, Heard
 
@@ -32,13 +33,15 @@ class Scribe:
         self._engines = engines
         self._spawn = spawn
         self._turns: dict[str, None] = {}  # ids of what is to be written down, in order; the first of them is being
+        self._lost = set[str]()  # ids of what nobody could write down
         self._so_far: asyncio.Task[Callable[[], None]] | None = None
 
     def write_down(self, items: Iterable[Item]) -> None:
         """The words of turns that get no answer yet: a later one rests on them. Each is written down once."""
         idle = not self._turns
         for item in items:
-            self._turns[item.id] = None
+            if item.id not in self._lost:
+                self._turns[item.id] = None
         if idle:
             self._begin()
 
@@ -70,7 +73,16 @@ class Scribe:
         del self._turns[item_id]
         if text is not None:
             self._dialogue.transcribed(item_id, text)
+        else:
+            self._give_up(item_id)
         self._begin()
+
+    def _give_up(self, item_id: str) -> None:
+        item = self._dialogue.history.find(item_id)
+        if item is not None and item.unwritten:  # no reply has heard it meanwhile
+            self._lost.add(item_id)
+            what = "the words could not be written down"
+            self._dialogue.emit(TranscriptFailed(self._dialogue.turn, item_id, "internal_error", what))
 
     async def _follow(self, item: Item, show: Callable[[str], None]) -> Callable[[], None]:
         return partial(show, await self._words(item, _SO_FAR) or "")

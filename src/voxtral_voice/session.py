@@ -21,6 +21,7 @@ from voxtral_voice.engines.protocols import Engines
 from voxtral_voice.events import Configured, Event, Failed
 from voxtral_voice.floor import Floor
 from voxtral_voice.history import Item, new_id
+from voxtral_voice.idle import Idle
 from voxtral_voice.metrics import Metrics
 from voxtral_voice.pipeline import Output
 from voxtral_voice.reply import Ended, Reply
@@ -52,6 +53,7 @@ class Session:
         self._edits = Edits(self._dialogue)
         self._scribe = Scribe(self._dialogue, engines, self._spawn)
         self._floor = Floor(self._ear, self._dialogue, self._scribe, engines, config, metrics, self._spawn)
+        self._idle = Idle(self._dialogue, self._ear)
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Callable[[], None]]] = set()
         self._closing = False
@@ -151,6 +153,7 @@ class Session:
                 command, event_id = await self._inbox.get()
                 await self._obey(command, event_id)
                 self._dialogue.play(self._loop.time())
+                self._idle.look(self._loop.time())
                 self._scribe.write_down(self._dialogue.take_unwritten())
                 self._set_timer()
         finally:
@@ -191,11 +194,12 @@ class Session:
         self._dialogue.emit(Failed(self._dialogue.turn, code, message, event_id, param))
 
     def _set_timer(self) -> None:
-        """One timer for whatever comes next by itself: the next packet, or the next silence to assume."""
+        """One timer for whatever comes next by itself: a packet, a silence to assume, a silence that was too long."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        times = [at for at in (self._dialogue.next_at(), self._ear.missing_at()) if at is not None]
+        next_ones = (self._dialogue.next_at(), self._ear.missing_at(), self._idle.due_at(self._loop.time()))
+        times = [at for at in next_ones if at is not None]
         if times:
             self._timer = self._loop.call_at(min(times), self._post, self._tick)
 

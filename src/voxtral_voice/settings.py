@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from voxtral_voice.chunker import ChunkRules
 from voxtral_voice.config import Config
+from voxtral_voice.history import Item
 from voxtral_voice.pipeline import Request
 from voxtral_voice.turn_rules import TurnRules
 from voxtral_voice.types import Message, ReplySettings, Voice
@@ -23,6 +25,10 @@ class SessionSettings:
     rules: TurnRules | None = None
     """None: the client says when a turn is over."""
     create_response: bool = True
+    answers: bool = True
+    """False: what is said is written down, and nothing is ever answered."""
+    idle_ms: int | None = None
+    """Silence after a reply has been heard out, upon which the conversation is taken up again."""
     ducks: bool = False
     """The client turns the reply down itself when told to."""
     partials: bool = False
@@ -51,6 +57,14 @@ class Overrides:
     max_tokens: int | None = None
     voice: Voice | None = None
     metadata: dict[str, str] | None = None
+    asked: dict[str, Any] | None = None
+    """All of it in the door's own words; comes back in `ReplyStarted`."""
+    aside: bool = False
+    """Out of band: neither asked for by the conversation nor part of it."""
+    input: tuple[Item | str, ...] | None = None
+    """What is answered instead of the conversation; a text is the id of an item in it."""
+    postscript: str = ""
+    """Added to the instructions."""
 
 
 def chunk_rules(config: Config) -> ChunkRules:
@@ -66,10 +80,11 @@ def request(
 ) -> Request:
     """One answer to give, from a snapshot of the settings."""
     chosen = overrides or Overrides()
+    instructions = settings.instructions if chosen.instructions is None else chosen.instructions
     return Request(
         messages=messages,
         settings=ReplySettings(
-            instructions=settings.instructions if chosen.instructions is None else chosen.instructions,
+            instructions=f"{instructions} {chosen.postscript}".strip() if chosen.postscript else instructions,
             language=settings.language,
             max_tokens=chosen.max_tokens or settings.max_tokens,
             temperature=config.reply.temperature,

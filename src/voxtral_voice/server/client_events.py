@@ -83,12 +83,35 @@ class ItemTruncate(_Event):
     audio_end_ms: int = Field(ge=0, le=2**53)
 
 
+class Reference(_Base):
+    """An item of the conversation, by its id."""
+
+    type: Literal["item_reference"]
+    id: Id
+
+
+class OutputIn(_Base):
+    format: dict[str, JsonValue] | None = None
+    voice: JsonValue = None
+    speed: float | None = None
+
+
+class AudioIn(_Base):
+    output: OutputIn | None = None
+
+
 class ResponseIn(_Base):
+    """What one response does otherwise; None: as the session."""
+
     instructions: str | None = Field(default=None, max_length=65_536)
     output_modalities: list[Literal["audio", "text"]] | None = Field(default=None, min_length=1, max_length=1)
     max_output_tokens: Annotated[int, Field(ge=1, le=4096)] | Literal["inf"] | None = None
     metadata: Metadata | None = None
-    conversation: Literal["auto"] = "auto"
+    conversation: Literal["auto", "none"] | None = None
+    input: list[Annotated[ItemIn | Reference, Field(discriminator="type")]] | None = Field(
+        default=None, max_length=1000
+    )
+    audio: AudioIn | None = None
 
 
 class ResponseCreate(_Event):

@@ -2,93 +2,38 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from voxtral_voice.config import Config
-from voxtral_voice.history import new_id
-from voxtral_voice.settings import SessionSettings
+from voxtral_voice.history import Item, new_id
+from voxtral_voice.server.client_events import ItemIn, Reference, ResponseIn
+from voxtral_voice.server.items import item_of
+from voxtral_voice.server.session_fields import Output, SemanticVad, ServerVad, SessionFields, Transcription
+from voxtral_voice.server.sound import Format
+from voxtral_voice.settings import Overrides, SessionSettings
 from voxtral_voice.turn_rules import TurnRules
 from voxtral_voice.types import Voice, VoiceError
 from voxtral_voice.voices import VOICES, resolve
 
 MODEL = "voxtral-voice"
-_LANGUAGE = r"^(auto|[a-z]{2,3})([-_].*)?$"
+P = TypeVar("P", bound=BaseModel)
 _MOST_CHARS = 262_144  # of the whole object: it is sent back at every update, and a client may add to it each time
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
-
-
-class _Format(_Part):
-    type: Literal["audio/pcm"] = "audio/pcm"
-    rate: Literal[16000, 24000] = 24000
-
-
-class _ServerVad(_Part):
-    type: Literal["server_vad"]
-    threshold: float = Field(default=0.5, gt=0, le=1)
-    prefix_padding_ms: int = Field(default=300, ge=0, le=10_000)
-    silence_duration_ms: int = Field(default=500, ge=0, le=60_000)
-    create_response: bool = True
-    interrupt_response: bool = True
-
-
-class _SemanticVad(_Part):
-    type: Literal["semantic_vad"]
-    eagerness: Literal["low", "medium", "high", "auto"] = "auto"
-    create_response: bool = True
-    interrupt_response: bool = True
-
-
-class _Transcription(_Part):
-    language: str | None = Field(default=None, pattern=_LANGUAGE)
-
-    @property
-    def code(self) -> str | None:
-        """ISO 639, without the region; "auto", or None where the client has not said."""
-        return re.split("[-_]", self.language)[0] if self.language else None
-
-
-class _Input(_Part):
-    format: _Format = _Format()
-    transcription: _Transcription | None = None
-    turn_detection: Annotated[_ServerVad | _SemanticVad, Field(discriminator="type")] | None = None
-
-
-class _Output(_Part):
-    format: _Format = _Format()
-    voice: str = Field(min_length=1, max_length=64)
-    speed: float = Field(ge=0.25, le=4.0)
-
-
-class _Audio(_Part):
-    input: _Input
-    output: _Output
-
-
-class _Session(_Part):
-    output_modalities: list[Literal["audio", "text"]] = Field(min_length=1, max_length=1)
-    instructions: str = Field(max_length=65_536)
-    max_output_tokens: Annotated[int, Field(ge=1, le=4096)] | Literal["inf"]
-    include: list[str] | None = None
-    audio: _Audio
 
 
 class WireSession:
     """One client's session object. `update` is all or nothing."""
 
-    def __init__(self, config: Config, model: str) -> None:
+    def __init__(self, config: Config, model: str, kind: Literal["realtime", "transcription"] = "realtime") -> None:
         self._config = config
         self.object: dict[str, Any] = {
-            "type": "realtime",
+            "type": kind,
             "object": "realtime.session",
             "id": new_id("sess"),
             "model": model,
@@ -104,7 +49,7 @@ class WireSession:
             "expires_at": int(time.time()) + round(config.limits.session_s),
             "audio": {
                 "input": {
-                    "format": {"type": "audio/pcm", "rate": 24000},
+                    "format": Format().object,
                     "transcription": None,
                     "noise_reduction": None,
                     "turn_detection": {
@@ -115,13 +60,15 @@ class WireSession:
                     },
                 },
                 "output": {
-                    "format": {"type": "audio/pcm", "rate": 24000},
+                    "format": Format().object,
                     "voice": config.voice.name,
                     "speed": config.voice.speed,
                 },
             },
         }
-        self._parsed = _Session.model_validate(self.object)
+        """The whole of it, whichever type; `shown` is what the client sees."""
+        self._defaults = self.object
+        self._parsed = SessionFields.model_validate(self.object)
 
     @property
     def id(self) -> str:
@@ -129,29 +76,26 @@ class WireSession:
         return str(self.object["id"])
 
     @property
-    def input_hz(self) -> int:
-        return self._parsed.audio.input.format.rate
+    def input(self) -> Format:
+        """Of the sound that the client sends."""
+        return self._parsed.audio.input.format.format
 
     def update(self, change: Mapping[str, Any], languages: frozenset[str]) -> None:
-        """Deep merge: what is left out stays, null clears. Raises VoiceError, nothing changed, when it does not fit.
+        """Deep merge: what is left out stays, null clears; what cannot be empty is then as it was at the start.
 
-        `languages`: ISO 639 codes of what is heard.
+        `languages`: ISO 639 codes of what is heard. Raises VoiceError, nothing changed, when it does not fit.
         """
-        if change.get("type", "realtime") != "realtime":
-            raise VoiceError("invalid_event", "only sessions of type `realtime` are served", param="session.type")
-        merged = _merge(self.object, {key: value for key, value in change.items() if key not in ("id", "object")})
-        try:
-            parsed = _Session.model_validate(merged)
-        except ValidationError as error:
-            first = error.errors()[0]
-            param = ".".join(["session", *(str(part) for part in first["loc"])])
-            raise VoiceError("invalid_event", f"{param}: {first['msg']}", param=param) from None
-        voice_name(parsed.audio.output.voice, self._config)
+        change = {key: value for key, value in change.items() if key not in ("id", "object", "expires_at")}
+        merged = _filled(_merge(self.object, change), self._defaults)
+        parsed = _validated(SessionFields, merged, "session")
         _check_language(parsed.audio.input.transcription, languages)
         merged = _known(merged, self.object)
         merged["audio"] = _known(merged["audio"], self.object["audio"])
-        for part in ("input", "output"):
+        for part, wanted in (("input", parsed.audio.input.format), ("output", parsed.audio.output.format)):
             merged["audio"][part] = _known(merged["audio"][part], self.object["audio"][part])
+            merged["audio"][part]["format"] = wanted.format.object
+        if (detection := parsed.audio.input.turn_detection) is not None:
+            merged["audio"]["input"]["turn_detection"] = detection.model_dump()
         if len(json.dumps(merged, ensure_ascii=False)) > _MOST_CHARS:
             raise VoiceError("invalid_event", f"a session has at most {_MOST_CHARS} characters", param="session")
         self.object, self._parsed = merged, parsed
@@ -160,28 +104,63 @@ class WireSession:
         """What the session object asks of us."""
         session, audio, included = self._parsed, self._parsed.audio, set(self._parsed.include or ())
         detection = audio.input.turn_detection
-        limit = session.max_output_tokens
         language = audio.input.transcription.code if audio.input.transcription else None
         base = SessionSettings.of(self._config)
+        answers = session.type == "realtime"
         return replace(
             base,
             instructions=session.instructions,
-            voice=Voice(voice_name(audio.output.voice, self._config), min(2.0, max(0.5, audio.output.speed))),
+            voice=self._voice(audio.output),
             language=language or base.language,
             spoken=session.output_modalities == ["audio"],
-            max_tokens=self._config.reply.max_tokens if limit == "inf" else limit,
+            max_tokens=self._most_tokens(session.max_output_tokens),
             rules=self._rules(detection),
-            create_response=detection.create_response if detection else False,
+            create_response=detection is not None and detection.create_response and answers,
+            answers=answers,
+            idle_ms=detection.idle_timeout_ms if isinstance(detection, ServerVad) else None,
             ducks="output.duck" in included,
             partials="input.partials" in included,
             metrics="turn.metrics" in included,
         )
 
-    def _rules(self, detection: _ServerVad | _SemanticVad | None) -> TurnRules | None:
+    def overrides(self, response: ResponseIn) -> Overrides:
+        """What one response does otherwise. Raises VoiceError when it does not fit."""
+        limit, modalities = response.max_output_tokens, response.output_modalities
+        asked: dict[str, Any] = {} if limit is None else {"max_output_tokens": limit}
+        voice = None
+        if response.audio is not None and response.audio.output is not None:
+            before = self.object["audio"]["output"]
+            written = response.audio.output.model_dump(exclude_none=True)
+            output = _validated(Output, _merge(before, written), "response.audio.output")
+            voice = self._voice(output)
+            chosen = {"format": output.format.format.object, "voice": written.get("voice", before["voice"])}
+            asked["audio"] = {"output": chosen}
+        return Overrides(
+            instructions=response.instructions,
+            spoken=None if modalities is None else modalities == ["audio"],
+            max_tokens=None if limit is None else self._most_tokens(limit),
+            voice=voice,
+            metadata=response.metadata,
+            asked=asked,
+            aside=response.conversation == "none",
+            input=None if response.input is None else tuple(self._given(each) for each in response.input),
+        )
+
+    def _given(self, item: ItemIn | Reference) -> Item | str:
+        return item.id if isinstance(item, Reference) else item_of(item, self.input)
+
+    def _voice(self, output: Output) -> Voice:
+        name = output.voice if isinstance(output.voice, str) else output.voice.id
+        return Voice(voice_name(name, self._config), min(2.0, max(0.5, output.speed)))
+
+    def _most_tokens(self, limit: int | Literal["inf"]) -> int:
+        return self._config.reply.max_tokens if limit == "inf" else limit
+
+    def _rules(self, detection: ServerVad | SemanticVad | None) -> TurnRules | None:
         turns, vad = self._config.turns, self._config.vad
         if detection is None:
             return None
-        if isinstance(detection, _SemanticVad):
+        if isinstance(detection, SemanticVad):
             eagerness = "medium" if detection.eagerness == "auto" else detection.eagerness
             return TurnRules.semantic(turns, vad, eagerness, interrupts=detection.interrupt_response)
         return TurnRules.silence(
@@ -194,21 +173,34 @@ class WireSession:
         )
 
 
-def voice_name(asked: str, config: Config) -> str:
-    """The voice that a client means; a name from elsewhere gets the default voice.
+def shown(session: Mapping[str, Any]) -> dict[str, Any]:
+    """The session object as its client sees it: one that only transcribes has no voice."""
+    if session["type"] == "realtime":
+        return dict(session)
+    kept = {key: session[key] for key in ("type", "id", "expires_at", "include")}
+    return {**kept, "object": "realtime.transcription_session", "audio": {"input": session["audio"]["input"]}}
 
-    Raises VoiceError("unknown_voice") for one that looks like ours and is not: a typing error.
-    """
+
+def voice_name(asked: str, config: Config) -> str:
+    """The voice that a client means: what comes nearest to a name of ours, the default voice for anybody else's."""
     try:
         return resolve(asked)
     except VoiceError:
-        prefixes = {name[:3] for name in VOICES}
-        if asked[:3].lower() in prefixes:
-            raise
-        return config.voice.name
+        near = difflib.get_close_matches(asked.lower(), VOICES, n=1)
+        return near[0] if near else config.voice.name
 
 
-def _check_language(transcription: _Transcription | None, languages: frozenset[str]) -> None:
+def _validated(model: type[P], written: Mapping[str, Any], where: str) -> P:
+    """Raises VoiceError("invalid_event") that says which field does not fit."""
+    try:
+        return model.model_validate(written)
+    except ValidationError as error:
+        first = error.errors()[0]
+        param = ".".join([where, *(str(part) for part in first["loc"])])
+        raise VoiceError("invalid_event", f"{param}: {first['msg']}", param=param) from None
+
+
+def _check_language(transcription: Transcription | None, languages: frozenset[str]) -> None:
     code = transcription.code if transcription is not None else None
     if code not in (None, "auto", *languages):
         heard = ", ".join(sorted(languages))
@@ -228,6 +220,17 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
+
+
+def _filled(merged: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """With the defaults of what must not be empty and is; turn detection may be."""
+    filled = dict(merged)
+    for key, default in defaults.items():
+        if filled.get(key) is None and key != "turn_detection":
+            filled[key] = default
+        elif isinstance(default, Mapping) and isinstance(filled[key], Mapping):
+            filled[key] = _filled(filled[key], default) if key in ("audio", "input", "output") else filled[key]
+    return filled
 
 
 def _known(merged: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
