@@ -17,6 +17,7 @@ from browser import Visit, visiting
 from realtime_client import speech
 from realtime_server import Served, quick, serving
 from scripted import Script
+from voxtral_voice.models.manager import ModelState
 
 STATES = ["idle", "connecting", "loading", "ready", "listening", "hearing", "thinking", "speaking", "interrupted"]
 _READ = "(document.querySelector('.line.assistant .words')?.textContent.length ?? 0)"
@@ -83,7 +84,11 @@ async def _reach(name: str, visit: Visit, server: Served) -> None:
         wanted = {"failed": "error", "key": "error", "drawer": "ready", "reconnecting": "ready"}.get(name, name)
         await visit.phase(wanted)
         if name == "loading":
-            await visit.until("!document.querySelector('#progress').hidden")
+            server.manager.states = {
+                "whisper_english": ModelState("ready", 1.0, "ready"),
+                "kokoro_onnx": ModelState("loading", 0.45, "fetching 38 of 86 MB"),
+            }
+            await visit.shows("#hint", "fetching")
         if name == "drawer":
             await page.click("#settings-open")
             await visit.until("document.querySelectorAll('#voice option').length === 55")

@@ -13,6 +13,7 @@ export function waterfall(turn) {
   const rows = stages(turn);
   const end = Math.max(total, ...rows.map((row) => row.to_ms));
   const spark = make('span', 'spark', ...rows.map((row) => bar(row, end)));
+  spark.hidden = rows.length < 2; // the server has not told yet
   spark.setAttribute('aria-hidden', 'true');
   const list = make('dl', 'falls');
   const names = turn.marks_ms.heard === undefined ? STAGES : STAGES_HEARD;

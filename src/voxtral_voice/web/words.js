@@ -17,7 +17,7 @@ export const TEXT = {
   send: 'Send',
   write: 'Write instead of speaking',
   conversation: 'Conversation',
-  empty: 'What you say and what you hear will stand here.',
+  empty: 'Your conversation will appear here.',
   you: 'You',
   reply: 'Voxtral',
   unheard: 'not heard: the connection broke',
