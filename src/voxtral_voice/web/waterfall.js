@@ -23,6 +23,7 @@ export function waterfall(turn) {
   list.append(make('dt', 'sum', TEXT.total), make('dd', ''), make('dd', 'sum', ms(total)));
   const details = make('details', 'time', make('summary', '', ms(total), spark, make('span', 'hidden', TEXT.details)), list);
   details.dataset.ms = String(total);
+  details.ontoggle = () => details.open && details.scrollIntoView({ block: 'nearest' });
   return details;
 }
 
