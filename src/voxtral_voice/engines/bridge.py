@@ -13,7 +13,6 @@ import queue
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -55,6 +54,28 @@ class _Job(Generic[T]):
             return -1
         return 0 if now - self.stepped_at >= patience_s * self.priority else self.priority
 
+    @property
+    def waits(self) -> bool:
+        """For its consumer. Ask on the event loop."""
+        return self.results.qsize() >= self.ahead and not self.cancel.is_set()
+
+
+@dataclass(eq=False)
+class _Call(Generic[T]):
+    """One function to be run once: a stream of one result, for half of a stream's messages between the threads."""
+
+    function: Callable[..., T]
+    arguments: tuple[object, ...]
+    loop: asyncio.AbstractEventLoop
+    result: asyncio.Future[T]
+    cancel: Cancel = field(default_factory=Cancel)
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
+    runnable = True
+    waits = False
+
+    def rank(self, _now: float, _patience_s: float) -> int:
+        return -1 if self.cancel.is_set() else 0
+
 
 class Worker:
     """One thread with many iterators: the lowest `priority` first, equals in turn.
@@ -70,26 +91,27 @@ class Worker:
         self._patience_s = patience_s
         self._closed = False
         self._closing = threading.Lock()  # nothing is handed over behind the end
-        self._jobs: set[_Job[Any]] = set()  # handed over and not ended yet; the event loop's view
-        self._inbox: queue.SimpleQueue[_Job[Any] | _End | None] = queue.SimpleQueue()
+        self._jobs: set[_Job[Any] | _Call[Any]] = set()  # handed over and not ended yet; the event loop's view
+        self._inbox: queue.SimpleQueue[_Job[Any] | _Call[Any] | _End | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=f"voice-{name}", daemon=True)
         self._thread.start()
 
     @property
     def busy(self) -> bool:
         """Something is being worked on, as opposed to waiting for its consumer. Ask on the event loop."""
-        return any(job.results.qsize() < job.ahead or job.cancel.is_set() for job in self._jobs)
+        return not all(job.waits for job in self._jobs)
 
     async def call(self, function: Callable[..., T], *arguments: object) -> T:
         """Run one blocking call in the thread and return its result. Raises VoiceError("model_failed") once closed."""
 
-        def once(_: Cancel) -> Iterator[T]:
-            yield function(*arguments)
-
-        async with aclosing(self.stream(once)) as results:
-            async for result in results:
-                return result
-        raise self._is_closed()
+        loop = asyncio.get_running_loop()
+        call = _Call(function, arguments, loop, loop.create_future())
+        self._hand_over(call)
+        try:
+            result: T = await call.result
+            return result
+        finally:
+            call.cancel.set()  # nobody waits any more: if it has not begun, it never does
 
     async def stream(
         self, make: Callable[[Cancel], Iterator[T | Step]], *, priority: int = 0, ahead: int = 8
@@ -99,11 +121,7 @@ class Worker:
         Leaving the loop (use `aclosing`) sets the cancel flag at once. Raises VoiceError("model_failed") once closed.
         """
         job: _Job[T] = _Job(make, priority, ahead, asyncio.get_running_loop())
-        with self._closing:
-            if self._closed:
-                raise self._is_closed()
-            self._jobs.add(job)
-            self._inbox.put(job)
+        self._hand_over(job)
         try:
             while True:
                 item = await job.results.get()
@@ -117,6 +135,13 @@ class Worker:
         finally:
             job.cancel.set()
             self._inbox.put(_END)
+
+    def _hand_over(self, job: _Job[Any] | _Call[Any]) -> None:
+        with self._closing:
+            if self._closed:
+                raise self._is_closed()
+            self._jobs.add(job)
+            self._inbox.put(job)
 
     def close(self) -> None:
         """Stop the thread after its current step; streams still open end."""
@@ -133,7 +158,7 @@ class Worker:
     def _work(self) -> None:
         if self._nice and hasattr(os, "setpriority"):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)
-        active: list[_Job[Any]] = []
+        active: list[_Job[Any] | _Call[Any]] = []
         while self._collect(active):
             now = time.monotonic()
             runnable = (job for job in active if job.runnable)
@@ -147,7 +172,7 @@ class Worker:
             job.cancel.set()
             self._step(job)
 
-    def _collect(self, active: list[_Job[Any]]) -> bool:
+    def _collect(self, active: list[_Job[Any] | _Call[Any]]) -> bool:
         """Take in what was handed over; wait only when there is nothing to step. False once closed."""
         while True:
             try:
@@ -156,11 +181,14 @@ class Worker:
                 return True
             if message is None:
                 return False
-            if isinstance(message, _Job):
+            if not isinstance(message, _End):
                 active.append(message)
 
-    def _step(self, job: _Job[Any]) -> bool:
+    def _step(self, job: _Job[Any] | _Call[Any]) -> bool:
         """One step of one iterator; False when it is over."""
+        if isinstance(job, _Call):
+            self._run(job)
+            return False
         try:
             if job.cancel.is_set():
                 if job.iterator is not None and hasattr(job.iterator, "close"):
@@ -182,6 +210,26 @@ class Worker:
         job.produced += 1
         return self._post(job, job.results.put_nowait, item)
 
+    def _run(self, call: _Call[Any]) -> None:
+        result: Any = None
+        error: BaseException | None = self._is_closed() if call.cancel.is_set() else None
+        if error is None:
+            try:
+                result = call.context.run(call.function, *call.arguments)
+            except BaseException as raised:  # handed to the caller, which raises it in its own task
+                error = raised
+
+        def deliver() -> None:
+            self._jobs.discard(call)
+            if call.result.done():  # nobody waits for it
+                return
+            if error is not None:
+                call.result.set_exception(error)
+            else:
+                call.result.set_result(result)
+
+        self._post(call, deliver)
+
     def _finish(self, job: _Job[Any], end: BaseException | _End) -> None:
         def deliver() -> None:
             self._jobs.discard(job)
@@ -190,7 +238,7 @@ class Worker:
         self._post(job, deliver)
 
     @staticmethod
-    def _post(job: _Job[Any], function: Callable[..., object], *arguments: object) -> bool:
+    def _post(job: _Job[Any] | _Call[Any], function: Callable[..., object], *arguments: object) -> bool:
         try:
             job.loop.call_soon_threadsafe(function, *arguments)
         except RuntimeError:  # the event loop is closed: nobody is left to tell
