@@ -43,3 +43,27 @@ async def test_a_server_that_was_busy_looks_for_waiting_frames_before_it_assumes
     assert len(ear.missing(later + 1.0)) > HEAR_HZ  # nothing came, and busy again or not: they have stopped
     for worker in parts.workers:
         worker.close()
+
+
+async def test_while_nobody_speaks_sound_is_judged_a_few_windows_at_a_time() -> None:
+    parts, settings = script(), config.load(environ={})
+    ear = Ear(parts.engines, SessionSettings.of(settings).rules, settings.turns)
+    window, judged = parts.detector.window_samples, []
+
+    async def hear(level: float, *, reply_heard: bool = False) -> None:
+        assert ear.taker is not None
+        before = ear.taker.position
+        await ear.hear(np.full(window, level, np.float32), reply_heard=reply_heard)
+        judged.append((ear.taker.position - before) // window)
+
+    for _ in range(6):
+        await hear(0.0)
+    assert judged == [0, 0, 3, 0, 0, 3]
+    await hear(0.0)
+    await hear(0.0, reply_heard=True)  # somebody may interrupt
+    assert judged[6:] == [0, 2]
+    for _ in range(5):
+        await hear(0.42)
+    assert judged[8:] == [0, 0, 3, 1, 1]  # and from the first speech on, window by window
+    for worker in parts.workers:
+        worker.close()

@@ -38,6 +38,8 @@ CONFIG = config.load(
         "turns.graded.high": graded((0.5, 200), (0.0, 700)),
         "turns.start_ms": 96,
         "turns.draft_ms": 96,
+        "turns.draft_early_ms": 96,
+        "turns.endpoint_first_ms": 96,
         "turns.endpoint_every_ms": 96,
         "turns.resume_ms": 64,
         "turns.duck_ms": 96,
@@ -119,6 +121,37 @@ def test_eagerness_decides_how_long_an_open_sentence_is_waited_for(eagerness: st
 def test_thinking_may_begin_at_the_first_96_ms_of_silence() -> None:
     listener = Listener().hear("#" * 10 + "...")
     assert listener.log[1:] == [Paused(13 * WINDOW, 10 * WINDOW), AskEndpoint(13 * WINDOW)]
+
+
+def test_thinking_begins_at_the_first_silent_window_as_often_as_the_turn_has_early_drafts() -> None:
+    early = replace(RULES, draft_early=32 * 16, early_drafts_per_s=1.0)
+    dips = Listener(early).hear("###" + "###." * 6)  # 0.9 s: a draft at the first dip alone, the next one after 96 ms
+    assert [signal.at // WINDOW for signal in dips.of(Paused)] == [7]
+    assert [signal.at // WINDOW for signal in dips.hear("..").of(Paused)] == [7, 29]
+    longer = Listener(early).hear("###" + "###." * 18)  # 2.4 s: one, and one for each whole second
+    assert len(longer.of(Paused)) == 3
+    assert not longer.of(AskEndpoint)  # which has more silence to judge by
+
+
+def test_a_word_that_fades_is_drafted_on_and_its_silence_begins_when_it_has_faded() -> None:
+    early = replace(RULES, draft_early=32 * 16)
+    listener = Listener(early, finished=0.6).hear("#" * 10 + "+++" + "." * 20)
+    paused, ended = (listener.of(kind)[0] for kind in (Paused, Ended))
+    assert paused.at == 11 * WINDOW
+    assert isinstance(ended, Ended)
+    assert (ended.speech_end, ended.at) == (13 * WINDOW, 23 * WINDOW)  # 0.3 s
+    assert not listener.of(Resumed)
+    again = Listener(early, finished=0.6).hear("#" * 10 + "++" + "##" + "." * 20)
+    assert [(type(s).__name__, s.at // WINDOW) for s in again.log if isinstance(s, Paused | Resumed)] == [
+        ("Paused", 11),
+        ("Resumed", 14),
+        ("Paused", 17),
+    ]
+
+
+def test_without_an_allowance_a_turn_has_one_early_draft() -> None:
+    once = Listener(replace(RULES, draft_early=32 * 16, early_drafts_per_s=0.0)).hear("###" + "###." * 50)
+    assert len(once.of(Paused)) == 1
 
 
 def test_the_end_of_turn_model_is_asked_again_while_the_silence_goes_on() -> None:

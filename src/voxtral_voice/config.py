@@ -60,6 +60,8 @@ class Server(_Section):
     message_bytes: int = Field(ge=4096, le=64 << 20)
     head_timeout_s: float = Field(gt=0, le=600)
     body_timeout_s: float = Field(gt=0, le=600)
+    upload_bytes: int = Field(ge=65_536, le=1 << 30)
+    upload_timeout_s: float = Field(gt=0, le=3600)
     ping_interval_s: float = Field(gt=0, le=90)
     ping_timeout_s: float = Field(gt=0, le=90)
     shutdown_s: float = Field(ge=0, le=3600)
@@ -75,6 +77,8 @@ class Limits(_Section):
     conversation_items: int = Field(ge=16, le=100_000)
     conversation_bytes: int = Field(ge=1 << 20)
     speech_input_chars: int = Field(ge=1, le=1_000_000)
+    upload_audio_s: float = Field(gt=0, le=36_000)
+    requests: int = Field(ge=1, le=1000)
     jobs: int = Field(ge=1, le=1000)
     job_input_bytes: int = Field(ge=65_536, le=20_000_000)
     job_output_bytes: int = Field(ge=1_000_000, le=20_000_000)
@@ -165,6 +169,9 @@ class Turns(_Section):
     start_ms: Milliseconds
     prefix_ms: Milliseconds
     draft_ms: Milliseconds
+    draft_early_ms: Milliseconds
+    early_drafts_per_s: float = Field(ge=0, le=10)
+    endpoint_first_ms: Milliseconds
     endpoint_every_ms: int = Field(ge=32, le=10_000)
     graded: Grades
     resume_ms: Milliseconds
@@ -175,6 +182,7 @@ class Turns(_Section):
     gap_ms: Milliseconds
     partial_ms: int = Field(ge=200, le=60_000)
     stalled_ms: int = Field(ge=40, le=60_000)
+    idle_ms: int = Field(ge=0, le=500)
 
 
 class PlayoutChoice(_Section):

@@ -24,6 +24,7 @@ class Ear:
     def __init__(self, engines: Engines, rules: TurnRules | None, config: Turns) -> None:
         """`rules` None: the client says when its turn is over, nothing is detected."""
         self._engines = engines
+        self._idle = config.idle_ms * HEAR_HZ // 1000
         self._stalled_s = config.stalled_ms / 1000
         longest_ms = config.max_turn_ms + config.prefix_ms + _SLACK_MS
         self.recording = Recording(longest_ms * HEAR_HZ // 1000)
@@ -35,6 +36,7 @@ class Ear:
 
     def _tune(self, rules: TurnRules | None) -> None:
         self._framer = Framer(self._engines.detector.window_samples)
+        self._held: list[Pcm] = []  # windows that nobody has judged yet
         self._state = self._engines.detector.start()
         self.taker = TurnTaker(rules) if rules is not None else None
         if self.taker is not None:
@@ -60,10 +62,15 @@ class Ear:
     async def hear(self, pcm: Pcm, *, reply_heard: bool, assumed: bool = False) -> list[Signal]:
         """`pcm`: shape [samples], 16 kHz. `assumed`: silence of ours. Raises what the detector raises."""
         self.recording.add(pcm, assumed=assumed)
-        windows = self._framer.push(pcm)
-        if self.taker is None or not windows:
-            return []
+        self._held += self._framer.push(pcm)
         size = self._engines.detector.window_samples
+        if self.taker is None:
+            self._held = []
+            return []
+        eager = reply_heard or self.waiting  # else a few windows together: the model comes to them with cold caches
+        if not self._held or (not eager and size * len(self._held) < self._idle):
+            return []
+        windows, self._held = self._held, []
         try:
             probabilities, self._state = await self._engines.detect_worker.call(
                 _probabilities, self._engines.detector, windows, self._state

@@ -23,6 +23,12 @@ class TurnRules:
     start: int
     prefix: int
     draft: int
+    """Silence at which a draft is always made."""
+    draft_early: int
+    """Silence at which one is made while the turn has early ones left."""
+    early_drafts_per_s: float
+    """How many of those a turn gets for each second it lasts, beside the first."""
+    endpoint_first: int
     endpoint_every: int
     resume: int
     join: int
@@ -67,6 +73,9 @@ def _rules(
         start=_samples(turns.start_ms),
         prefix=_samples(turns.prefix_ms if prefix_ms is None else prefix_ms),
         draft=_samples(turns.draft_ms),
+        draft_early=_samples(min(turns.draft_early_ms, turns.draft_ms)),
+        early_drafts_per_s=turns.early_drafts_per_s,
+        endpoint_first=_samples(turns.endpoint_first_ms),
         endpoint_every=_samples(turns.endpoint_every_ms),
         resume=_samples(turns.resume_ms),
         join=_samples(turns.join_ms),

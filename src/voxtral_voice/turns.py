@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from voxtral_voice.turn_rules import TurnRules
+from voxtral_voice.types import HEAR_HZ
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +96,11 @@ class TurnTaker:
         self._gap = 0  # silence after that speech
         self._ducked = False
         self._speech_end = 0
+        self._clear_end = 0  # of what was surely speech
+        self._fading = False  # a pause has been drafted on, and what follows may still be the end of the word before
         self._probability = 0.0  # the end-of-turn model's last word on this pause
         self._asked_at = 0
+        self._early_drafts = 0  # of this turn
 
     @property
     def in_turn(self) -> bool:
@@ -116,7 +120,10 @@ class TurnTaker:
         before = self.position
         self.position += samples
         rules = self.rules
-        self._speaking = probability >= rules.onset or (self._speaking and probability >= rules.offset)
+        clear = probability >= rules.onset
+        self._speaking = clear or (self._speaking and probability >= rules.offset)
+        self._fading = self._fading and self._speaking and not clear
+        self._clear_end = self.position if clear else self._clear_end
         self._count(before, samples)
         if self._state is _State.IDLE:
             return self._idle(reply_heard)
@@ -179,7 +186,7 @@ class TurnTaker:
     def _begin(self, signal: Started | BargedIn) -> Signal:
         self._state = _State.SPEAKING
         self._onset = signal.onset
-        self._speech_end = self.position
+        self._speech_end = self._clear_end = self.position
         self._drop_candidate()
         return signal
 
@@ -189,29 +196,47 @@ class TurnTaker:
             self._drop_candidate()
         if self.position - self._onset >= self.rules.longest:
             return self._end(too_long=True)
-        if self.position - self._speech_end < self.rules.draft:
+        silence, fading = self.position - self._speech_end, self.position - self._clear_end
+        early = silence < self.rules.draft
+        if early and (self._early_drafts >= self._early_drafts_allowed() or fading < self.rules.draft_early):
             return []
+        self._early_drafts += early
+        self._fading = self._speaking
         self._state = _State.PAUSED
         self._probability = 0.0
         return [Paused(self.position, self._speech_end), *self._ask(), *self._commit()]
 
+    def _early_drafts_allowed(self) -> int:
+        """Most short silences lie between two words, so a turn has only so many tries."""
+        rules = self.rules
+        if rules.draft_early >= rules.draft:
+            return 0
+        return 1 + int((self.position - self._onset) / HEAR_HZ * rules.early_drafts_per_s)
+
     def _in_pause(self) -> list[Signal]:
         rules = self.rules
-        if self._speaking:
+        if self._fading:
+            self._speech_end = self.position
+            self._drop_candidate()
+        elif self._speaking:
             if self._candidate < rules.resume:
                 return []
             self._state = _State.SPEAKING
-            self._speech_end = self.position
+            self._speech_end = self._clear_end = self.position
             self._drop_candidate()
             return [Resumed(self.position)]
-        self._drop_candidate()
+        else:
+            self._drop_candidate()
         if self.position - self._onset >= rules.longest:  # a client may ask for a silence longer than any turn
             return self._end(too_long=True)
-        due = self.position - self._asked_at >= rules.endpoint_every
-        return [*(self._ask() if due else []), *self._commit()]
+        return [*self._ask(), *self._commit()]
 
     def _ask(self) -> list[Signal]:
-        if not self.rules.asks_endpoint:
+        """The end-of-turn model hears the end of a sentence in the silence behind it, so it is given some."""
+        rules = self.rules
+        asked = self._asked_at > self._speech_end
+        since = self.position - (self._asked_at if asked else self._speech_end)
+        if not rules.asks_endpoint or since < (rules.endpoint_every if asked else rules.endpoint_first):
             return []
         self._asked_at = self.position
         return [AskEndpoint(self.position)]
