@@ -44,6 +44,11 @@ def calibrate() -> float:
     return statistics.median(_loop_s() for _ in range(7))
 
 
+def p90(values: list[float]) -> float:
+    """90th percentile: the nearest value."""
+    return sorted(values)[round(0.9 * (len(values) - 1))]
+
+
 @dataclass
 class Report:
     """Rows of figures, printed as a table and written as one JSON schema."""
@@ -59,17 +64,18 @@ class Report:
         if not values:
             self.notes.append(f"{name}: not measured")
             return
-        ordered = sorted(values)
-        p90 = ordered[min(len(ordered) - 1, round(0.9 * (len(ordered) - 1)))]
-        self.rows.append(
-            {
-                "name": name,
-                "n": len(values),
-                "median": round(statistics.median(values), 3),
-                "p90": round(p90, 3),
-                "unit": unit,
-            }
-        )
+        self._row(name, len(values), statistics.median(values), p90(values), unit)
+
+    def ratio(self, name: str, ours: list[float], peers: list[float]) -> None:
+        """A row with the quotient of two medians and of two 90th percentiles."""
+        if not ours or not peers:
+            self.notes.append(f"{name}: not measured")
+            return
+        medians = statistics.median(ours) / statistics.median(peers)
+        self._row(name, min(len(ours), len(peers)), medians, p90(ours) / p90(peers), "x")
+
+    def _row(self, name: str, n: int, median: float, high: float, unit: str) -> None:
+        self.rows.append({"name": name, "n": n, "median": round(median, 3), "p90": round(high, 3), "unit": unit})
 
     def figure(self, name: str, value: float, n: int, unit: str) -> None:
         """A row with one figure."""
