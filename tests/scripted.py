@@ -75,6 +75,8 @@ class ScriptedUnderstander:
             for index, part in enumerate(messages[-1].parts if messages else ()):
                 text = part.text
                 if isinstance(part, AudioPart) and text is None:
+                    if cancel.is_set():
+                        return
                     self.sleep(self.hear_s)
                     text = f"word{level_of(part.pcm)}"
                     yield Heard(text, index, "en")

@@ -145,8 +145,8 @@ class ReplyText(Event):
     response_id: str
     item_id: str
     text: str
-    aside: bool = False
-    """Out of band: no interruption takes it back."""
+    kept: bool = False
+    """Written, or out of band: no interruption takes it back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ class ReplyAudio(Event):
     item_id: str
     pcm: Pcm
     """Shape [samples], 24 kHz."""
-    aside: bool = False
+    kept: bool = False
     """As in `ReplyText`."""
 
 

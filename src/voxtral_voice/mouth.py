@@ -68,7 +68,7 @@ class Mouth:
             if len(packet.pcm):
                 if audible(packet.pcm):
                     reply.marks.set("first_sent", now)
-                self.emit(ReplyAudio(reply.turn, reply.response_id, reply.item_id, packet.pcm, reply.aside))
+                self.emit(ReplyAudio(reply.turn, reply.response_id, reply.item_id, packet.pcm, kept=reply.aside))
         self._say(reply, written, spoken=False)
 
     def make_room(self, turn: int) -> None:
@@ -125,4 +125,4 @@ class Mouth:
             reply.text += text
             if reply.truncated_ms is None:
                 self._history.set_text(reply.item_id, reply.text.strip())
-            self.emit(ReplyText(reply.turn, reply.response_id, reply.item_id, text, reply.aside))
+            self.emit(ReplyText(reply.turn, reply.response_id, reply.item_id, text, kept=reply.aside or not spoken))

@@ -31,7 +31,7 @@ class Outbox:
         self._changed.set()
 
     def drop_before(self, turn: int) -> None:
-        """Sound and words of turns before `turn` are not sent any more, unless out of band; every other event is."""
+        """Sound and words of turns before `turn` are not sent any more, unless they are kept; every other event is."""
         self._floor = turn
 
     def close(self) -> None:
@@ -44,7 +44,7 @@ class Outbox:
             while self._events:
                 event = self._events.popleft()
                 self._waiting_bytes -= _size(event)
-                if not isinstance(event, (ReplyAudio, ReplyText)) or event.aside or event.turn >= self._floor:
+                if not isinstance(event, (ReplyAudio, ReplyText)) or event.kept or event.turn >= self._floor:
                     yield event
             if self._closed:
                 return

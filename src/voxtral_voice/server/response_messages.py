@@ -48,6 +48,7 @@ class ResponseMessages:
             **about,
             "usage": None,
         }
+        self._held = _NO_SOUND  # too short to go alone
         self._sound = Outgoing(Format.of(about["audio"]["output"]["format"]))
         self._item_id: str | None = None  # of its output, once begun
         self._previous_item_id: str | None = None
@@ -80,7 +81,12 @@ class ResponseMessages:
         return [self._part(kind, delta=event.text)]
 
     def sound(self, event: ReplyAudio) -> list[Message]:
-        return self._delta(self._sound.push(event.pcm))
+        pcm = np.concatenate([self._held, self._sound.push(event.pcm)])
+        if len(pcm) < self._shortest:
+            self._held = pcm
+            return []
+        self._held = _NO_SOUND
+        return self._delta(pcm)
 
     def done(self, event: ReplyDone) -> list[Message]:
         response = {**self._response, "status": event.status, "usage": _usage(event.usage)}
@@ -100,9 +106,11 @@ class ResponseMessages:
     def _closing(self, event: ReplyDone, item: Message) -> list[Message]:
         if self._spoken:
             # Of an interrupted reply nothing more is sent, not even what the resampler still holds.
-            rest = _NO_SOUND if event.status == "cancelled" else self._sound.push(_NO_SOUND, last=True)
+            rest = _NO_SOUND
+            if event.status != "cancelled":
+                rest = np.concatenate([self._held, self._sound.push(_NO_SOUND, last=True)])
             if len(rest):  # a crumb: silence makes it a packet as long as a client may expect
-                rest = np.pad(rest, (0, max(0, self._sound.format.hz * _SHORTEST_MS // 1000 - len(rest))))
+                rest = np.pad(rest, (0, max(0, self._shortest - len(rest))))
             said = [
                 *self._delta(rest),
                 self._part("response.output_audio.done"),
@@ -119,6 +127,11 @@ class ResponseMessages:
             *self._in_conversation("conversation.item.done", item),
             message("response.output_item.done", response_id=event.response_id, output_index=0, item=item),
         ]
+
+    @property
+    def _shortest(self) -> int:
+        """Samples of the shortest delta, at the format's rate."""
+        return self._sound.format.hz * _SHORTEST_MS // 1000
 
     def _in_conversation(self, kind: str, item: Message) -> list[Message]:
         return [] if self._aside else [message(kind, previous_item_id=self._previous_item_id, item=item)]
