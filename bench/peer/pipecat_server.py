@@ -32,10 +32,6 @@ from pipecat.frames.frames import (
     Frame,
     InputAudioRawFrame,
     InterruptionFrame,
-    LLMContextFrame,
-    LLMFullResponseEndFrame,
-    LLMFullResponseStartFrame,
-    LLMTextFrame,
     OutputAudioRawFrame,
     OutputTransportMessageUrgentFrame,
     TTSSpeakFrame,
@@ -55,6 +51,7 @@ from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from pipecat.workers.runner import WorkerRunner
 
 sys.path.insert(0, str(Path(__file__).parent))
+import pipecat_replies  # noqa: E402
 import pipecat_zero_cost  # noqa: E402
 
 _HEAR_HZ = 16_000
@@ -62,10 +59,6 @@ _TICK_S = 0.05
 _TIMEOUT_S = {"smart-turn": 1.0, "default": 3.0}
 """Of silence after which smart-turn's refusal counts no more."""
 _TUNINGS = ("smart-turn", "silence", "default", "zero-cost", "zero-cost-silero")
-_INSTRUCTIONS = (
-    "You are a friendly voice assistant. Answer in one or two short spoken sentences, in plain words, without lists, "
-    "markup or emoji."
-)
 
 
 class Raw(FrameSerializer):
@@ -95,63 +88,6 @@ class Marks(FrameProcessor):
         kind = {UserStoppedSpeakingFrame: "turn_ended", BotStoppedSpeakingFrame: "silent"}.get(type(frame))
         if kind is not None:
             await self.push_frame(OutputTransportMessageUrgentFrame({"type": kind}))
-
-
-def _last_words(context: LLMContext) -> str:
-    return next((str(m["content"]) for m in reversed(context.messages) if m["role"] == "user"), "")
-
-
-class Template(FrameProcessor):
-    """The reply of our own template, word for word and as instant."""
-
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        await super().process_frame(frame, direction)
-        if not isinstance(frame, LLMContextFrame):
-            await self.push_frame(frame, direction)
-            return
-        text = " ".join(_last_words(frame.context).split()[:96])
-        await self.push_frame(LLMFullResponseStartFrame())
-        await self.push_frame(LLMTextFrame("I heard you."))
-        await self.push_frame(LLMTextFrame(f" You said: {text}{'' if text[-1:] in '.!?' else '.'}"))
-        await self.push_frame(LLMFullResponseEndFrame())
-
-
-class SmolLM2Reply(FrameProcessor):
-    """Our own SmolLM2 on a thread of this process, its text pushed piece by piece as an LLM service does."""
-
-    def __init__(self, model: Any, gate: asyncio.Lock) -> None:
-        super().__init__()
-        self._model, self._gate = model, gate
-
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        await super().process_frame(frame, direction)
-        if not isinstance(frame, LLMContextFrame):
-            await self.push_frame(frame, direction)
-            return
-        from voxtral_voice.types import Cancel, Delta, Message, ReplySettings, TextPart
-
-        spoken = [m for m in frame.context.messages if m["role"] in ("user", "assistant")]
-        messages = tuple(Message(m["role"], (TextPart(str(m["content"])),)) for m in spoken)
-        settings = ReplySettings(_INSTRUCTIONS, language="en", max_tokens=96, temperature=0.2, top_p=0.95)
-        pieces: asyncio.Queue[str | None] = asyncio.Queue()
-        cancel, loop = Cancel(), asyncio.get_running_loop()
-
-        def write() -> None:
-            for each in self._model.reply(messages, settings, cancel):
-                if isinstance(each, Delta):
-                    loop.call_soon_threadsafe(pieces.put_nowait, each.text)
-            loop.call_soon_threadsafe(pieces.put_nowait, None)
-
-        async with self._gate:  # the model's iterators belong to one thread at a time
-            writing = asyncio.create_task(asyncio.to_thread(write))
-            try:
-                await self.push_frame(LLMFullResponseStartFrame())
-                while (text := await pieces.get()) is not None:
-                    await self.push_frame(LLMTextFrame(text))
-                await self.push_frame(LLMFullResponseEndFrame())
-            finally:  # an interruption cancels this method
-                cancel.set()
-                await asyncio.shield(writing)
 
 
 class Models:
@@ -185,7 +121,9 @@ class Models:
         return whisper.WhisperSTTService(device="cpu", compute_type="int8", settings=_settings(whisper, model="shared"))
 
     def answering(self) -> FrameProcessor:
-        return Template() if self._smollm2 is None else SmolLM2Reply(self._smollm2, self._gate)
+        if self._smollm2 is None:
+            return pipecat_replies.Template()
+        return pipecat_replies.SmolLM2Reply(self._smollm2, self._gate)
 
     def speaking(self) -> FrameProcessor:
         return kokoro.KokoroTTSService(
