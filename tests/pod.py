@@ -23,6 +23,8 @@ from scripted_process import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = ("bash", "curl", "flock", "setsid", "git")
+LIGHT = {"VOXTRAL_ENGINES__REPLY": "template", "VOXTRAL_ENGINES__SYNTHESIZER": "kokoro-onnx"}
+"""Real models without torch, which takes seconds to come up: for tests of commands, not of answers."""
 needs_a_pods_tools = pytest.mark.skipif(
     not sys.platform.startswith("linux") or any(shutil.which(tool) is None for tool in TOOLS),
     reason=f"a pod is a Linux machine with {', '.join(TOOLS)}",

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pod import ROOT, Pod, checkout, git, needs_a_pods_tools, processes, scripted_pod, url_in
+from pod import LIGHT, ROOT, Pod, checkout, git, needs_a_pods_tools, processes, scripted_pod, url_in
 from voxtral_voice import config
 
 pytestmark = needs_a_pods_tools
@@ -218,7 +218,7 @@ def test_with_the_real_models_it_comes_back_after_a_kill(tmp_path: Path) -> None
             "SKIP_INSTALL": "1",
             "VOXTRAL_PROFILE": "cpu",
             "VOXTRAL_MODELS_DIR": str(config.load(environ={}).models.root),
-            "VOXTRAL_ENGINES__REPLY": "template",
+            **LIGHT,
         },
     )
     try:

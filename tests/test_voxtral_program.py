@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
-from model_fixtures import SPOKEN, say
+from model_fixtures import Recording
 from realtime_client import Client, connected
 from voxtral_voice import audio, config
 from voxtral_voice.models.manager import ModelManager
@@ -52,14 +52,15 @@ async def spoken_turn(client: Client, question: Pcm) -> bytes:
     return b"".join(base64.b64decode(each["delta"]) for each in client.all("response.output_audio.delta")[before:])
 
 
-async def test_a_spoken_turn_in_and_sound_out(checkpoint: Path) -> None:
+async def test_a_spoken_turn_in_and_sound_out(checkpoint: Path, speech: Recording) -> None:
     environ = {
         "VOXTRAL_MODELS__VOXTRAL": str(checkpoint),
         "VOXTRAL_ENGINES__UNDERSTANDER": "voxtral",
+        "VOXTRAL_ENGINES__SYNTHESIZER": "kokoro-onnx",
         "VOXTRAL_ENGINES__PROFILE": "cpu",
-        "VOXTRAL_REPLY__MAX_TOKENS": "24",
+        "VOXTRAL_REPLY__MAX_TOKENS": "16",
     }
-    question = audio.resample(say(SPOKEN, "af_heart"), HEAR_HZ, SPEAK_HZ)
+    question = audio.resample(speech.pcm, HEAR_HZ, SPEAK_HZ)
     async with serving(environ) as url, httpx.AsyncClient(base_url=url) as http:
         models = (await http.get("/status")).json()["models"]
         assert models["voxtral"]["state"] == "ready"

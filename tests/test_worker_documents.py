@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pod import LIGHT
 from test_worker import level
 from voxtral_voice import audio, config
 from voxtral_voice.types import HEAR_HZ
@@ -74,7 +75,9 @@ def test_curl_and_python_talk_to_an_endpoint(deployed: Deployed, tmp_path: Path)
 def test_the_example_for_this_machine(tmp_path: Path) -> None:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     command = ["bash", "-euc", example("bash", "voxtral-voice job")]
-    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, timeout=600)
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, **LIGHT, "PATH": path}, capture_output=True, timeout=600
+    )
     assert done.returncode == 0, done.stderr
     assert np.abs(audio.read(tmp_path / "morning.wav", HEAR_HZ)).max() > 0.05
 

@@ -16,14 +16,18 @@ import soundfile
 
 from control_plane import ControlPlane
 from model_fixtures import Recording
+from pod import LIGHT
+from realtime_server import ScriptedManager
+from scripted import script
 from test_worker import sound_of, wav
 from voxtral_voice import audio, cli
 from voxtral_voice.types import HEAR_HZ, SPEAK_HZ
+from voxtral_voice.worker import local
 from worker_process import worker
 
 pytestmark = pytest.mark.models
 
-ANSWER = {"VOXTRAL_ENGINES__REPLY": "template", "VOXTRAL_LIMITS__JOBS": "3"}
+ANSWER = {**LIGHT, "VOXTRAL_LIMITS__JOBS": "3"}
 
 
 def words(text: str) -> str:
@@ -79,7 +83,11 @@ def test_sigterm_while_the_models_load_ends_the_worker_too() -> None:
         assert plane.polls == 0
 
 
-def test_the_command_line_does_the_same_job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_does_the_same_job(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, choice in LIGHT.items():
+        monkeypatch.setenv(name, choice)
     job, out = tmp_path / "job.json", tmp_path / "out.wav"
     job.write_text(json.dumps({"input": {"type": "speak", "text": "Good morning. How are you?"}}))
     assert cli.main(["job", str(job), "-o", str(out)]) == 0
@@ -91,7 +99,11 @@ def test_the_command_line_does_the_same_job(tmp_path: Path, capsys: pytest.Captu
     assert len(pcm) * 1000 // rate == pytest.approx(sum(item["duration_ms"] for item in items[:-1]), abs=2)
 
     job.write_text(json.dumps({"input": {"type": "speak", "text": "Hello.", "voice": "af_nobody"}}))
+    parts = script()
+    monkeypatch.setattr(local, "ModelManager", lambda _: ScriptedManager(parts, "ready"))
     assert cli.main(["job", str(job)]) == 1
+    for idle in parts.workers:
+        idle.close()
     (item,) = map(json.loads, capsys.readouterr().out.splitlines())
     assert item["code"] == "unknown_voice"
 
