@@ -61,6 +61,8 @@ class Response:
         assert (created["status"], created["output"]) == ("in_progress", [])
         assert session["type"] == "realtime", "a session that transcribes has answered"
         output = {**session["audio"]["output"], **asked.get("audio", {}).get("output", {})}
+        if isinstance(output["voice"], dict):  # responses name it only
+            output["voice"] = output["voice"]["id"]
         assert created["audio"]["output"] == {key: output[key] for key in ("format", "voice")}
         assert created["output_modalities"] == asked.get("output_modalities", session["output_modalities"])
         assert created["max_output_tokens"] == asked.get("max_output_tokens", session["max_output_tokens"])

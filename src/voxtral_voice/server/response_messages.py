@@ -30,9 +30,10 @@ class ResponseMessages:
     def __init__(self, event: ReplyStarted, session: Message, conversation_id: str) -> None:
         """`session`: as the client has been told of it; `event.asked` is what this one does otherwise."""
         output = session["audio"]["output"]
+        voice = output["voice"] if isinstance(output["voice"], str) else output["voice"]["id"]
         about = {
             "max_output_tokens": session["max_output_tokens"],
-            "audio": {"output": {"format": output["format"], "voice": output["voice"]}},
+            "audio": {"output": {"format": output["format"], "voice": voice}},
             "metadata": event.metadata,
             **(event.asked or {}),
         }

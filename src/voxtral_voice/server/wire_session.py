@@ -133,7 +133,8 @@ class WireSession:
             written = response.audio.output.model_dump(exclude_none=True)
             output = _validated(Output, _merge(before, written), "response.audio.output")
             voice = self._voice(output)
-            chosen = {"format": output.format.format.object, "voice": written.get("voice", before["voice"])}
+            name = output.voice if isinstance(output.voice, str) else output.voice.id
+            chosen = {"format": output.format.format.object, "voice": name}
             asked["audio"] = {"output": chosen}
         return Overrides(
             instructions=response.instructions,
