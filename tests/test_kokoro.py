@@ -26,10 +26,8 @@ STORY = """
 On the first morning of spring the old gardener opened the gate, carried his tools across the wet grass, and began to
 dig a new bed for the roses. His neighbor, a retired doctor, watched from the kitchen window and drank her coffee.
 By noon the sun was warm, the birds were loud, and a small black cat had fallen asleep on his coat. After lunch the
-two of them sat on the bench, talked about the weather, and planned a trip to the coast in the summer. They would take
-the early train, walk along the cliffs, eat fresh fish in the harbor, and come home before dark. Nobody had asked the
-cat, who opened one eye, looked at the sky, and went back to sleep. In the evening it started to rain, and all of the
-roses were happy.
+two of them sat on the bench, talked about the weather, and planned a trip to the coast in the summer. Nobody had asked
+the cat, who opened one eye, looked at the sky, and went back to sleep.
 """
 LONG = "The river runs past the old mill, under the bridge, and down to the harbour where the boats are waiting. "
 
@@ -124,7 +122,7 @@ def test_the_same_clause_gives_the_same_samples(engine: Kokoro) -> None:
 
 
 def test_a_clause_beyond_the_input_limit_plays_through(engine: Kokoro, whisper: WhisperModel) -> None:
-    assert len(engine._phonemizer.phonemes(STORY, "af_heart")) > 700
+    assert len(engine._phonemizer.phonemes(STORY, "af_heart")) > 510
     pieces = list(engine.speak(STORY, Voice("af_heart"), Cancel()))
     assert len(pieces) >= 2
     words = " ".join(heard(whisper, piece) for piece in pieces).split()

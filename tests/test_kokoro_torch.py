@@ -77,9 +77,13 @@ def heard(whisper: WhisperModel, pcm: Pcm) -> str:
 
 @pytest.mark.parametrize("name", [pytest.param("plain", marks=pytest.mark.slow), "half_in_buckets"])
 def test_five_voices_are_understood(name: str, request: pytest.FixtureRequest, whisper: WhisperModel) -> None:
+    """Each voice says all of it, or by default every second sentence, the others those between."""
     engine = request.getfixturevalue(name)
-    wanted = [words(sentence) for _ in VOICES for sentence in SENTENCES]
-    found = [heard(whisper, say(engine, sentence, voice)) for voice in VOICES for sentence in SENTENCES]
+    said = [(voice, sentence) for voice in VOICES for sentence in SENTENCES]
+    if name != "plain":
+        said = [each for number, each in enumerate(said) if (number + number // len(SENTENCES)) % 2 == 0]
+    wanted = [words(sentence) for _, sentence in said]
+    found = [heard(whisper, say(engine, sentence, voice)) for voice, sentence in said]
     rate = jiwer.wer(wanted, found)
     log.info("%s: word error rate %.2f %% over %d clauses", name, 100 * rate, len(wanted))
     assert rate <= 0.05, [pair for pair in zip(wanted, found, strict=True) if pair[0] != pair[1]]
@@ -88,7 +92,7 @@ def test_five_voices_are_understood(name: str, request: pytest.FixtureRequest, w
 def test_drawing_a_clause_out_to_a_bucket_keeps_the_words(plain: KokoroTorch, whisper: WhisperModel) -> None:
     bucketed = made(dtype=torch.float32, bucket_frames=16)
     try:
-        for sentence in SENTENCES[:4]:
+        for sentence in SENTENCES[:2]:
             alone, drawn = say(plain, sentence), say(bucketed, sentence)
             assert -0.1 * SPEAK_HZ < len(drawn) - len(alone) < 0.5 * SPEAK_HZ
             assert heard(whisper, drawn) == heard(whisper, alone) == words(sentence)
