@@ -16,7 +16,18 @@ PACKAGE = Path(voxtral_voice.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 LONGEST = 300
 
-LEAVES = {"types", "config", "config_file", "audio", "scripts", "voices", "onnx"}
+LEAVES = {
+    "types",
+    "config",
+    "config_file",
+    "config_section",
+    "config_turns",
+    "audio",
+    "mel",
+    "scripts",
+    "voices",
+    "onnx",
+}
 """The vocabulary and what needs nothing but it."""
 PURE = {"turns", "turn_rules", "chunker", "history", "playout", "recording"}
 """They are told the time and what happened; nothing in them waits."""

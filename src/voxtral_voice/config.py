@@ -12,9 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     model_validator,
@@ -22,6 +20,9 @@ from pydantic import (
 
 from voxtral_voice.config_file import ConfigError as ConfigError
 from voxtral_voice.config_file import merge, parse, put, read
+from voxtral_voice.config_section import Milliseconds, Section
+from voxtral_voice.config_turns import Turns as Turns
+from voxtral_voice.config_turns import Vad as Vad
 
 PREFIX = "VOXTRAL_"
 _PACKAGE = Path(__file__).parent
@@ -33,14 +34,8 @@ _FLAT = frozenset({"CONFIG", "PROFILE", "API_KEY", "MODELS_DIR", "TEST_AUDIO", "
 # What RunPod and others like it set.
 _PLATFORM = {"PORT": "server.port", "PORT_HEALTH": "server.health_port", "HEALTH_CHECK_PATH": "server.health_path"}
 
-Milliseconds = Annotated[int, Field(ge=0, le=600_000)]
-Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 ModelChoice = Annotated[str, Field(min_length=1)] | None
 """A local folder, or the id of a repository on the hub; None: the store's own sources."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def _no_other_path(path: str) -> str:
@@ -50,7 +45,7 @@ def _no_other_path(path: str) -> str:
     return path
 
 
-class Server(_Section):
+class Server(Section):
     host: str
     port: int = Field(ge=0, le=65535)
     health_port: Annotated[int, Field(ge=1, le=65535)] | None
@@ -67,7 +62,7 @@ class Server(_Section):
     shutdown_s: float = Field(ge=0, le=3600)
 
 
-class Limits(_Section):
+class Limits(Section):
     sessions: int = Field(ge=1, le=10_000)
     session_s: float = Field(gt=0)
     idle_s: float = Field(gt=0)
@@ -85,7 +80,7 @@ class Limits(_Section):
     job_audio_s: float = Field(gt=0, le=36_000)
 
 
-class Models(_Section):
+class Models(Section):
     directory: Path | None
     hub_timeout_s: float = Field(gt=0, le=120)
     silero: ModelChoice
@@ -112,7 +107,7 @@ def _room_for_a_turn(context_tokens: int) -> int:
     return context_tokens
 
 
-class EngineChoice(_Section):
+class EngineChoice(Section):
     profile: Literal["auto", "gpu", "cpu"]
     understander: Literal["auto", "voxtral", "cascade"]
     reply: Literal["smollm2", "template"]
@@ -125,7 +120,7 @@ class EngineChoice(_Section):
     niceness: int = Field(ge=0, le=19)
 
 
-class VoiceChoice(_Section):
+class VoiceChoice(Section):
     name: str
     hindi_name: str
     language: str = Field(pattern="^(auto|[a-z]{2})$")
@@ -134,58 +129,10 @@ class VoiceChoice(_Section):
     trim_keep_ms: Milliseconds
     trim_tail_keep_ms: Milliseconds
     max_phonemes: int = Field(ge=50, le=510)
+    kept_bytes: int = Field(ge=0, le=1 << 30)
 
 
-class Vad(_Section):
-    onset: Probability
-    offset: Probability
-
-    @model_validator(mode="after")
-    def _hysteresis(self) -> Vad:
-        if self.offset > self.onset:
-            raise ValueError("offset must not be above onset")
-        return self
-
-
-class Grade(_Section):
-    probability: Probability
-    silence_ms: Milliseconds
-
-
-class Grades(_Section):
-    low: tuple[Grade, ...]
-    medium: tuple[Grade, ...]
-    high: tuple[Grade, ...]
-
-    @model_validator(mode="after")
-    def _ends(self) -> Grades:
-        for name in ("low", "medium", "high"):
-            if not any(grade.probability == 0 for grade in getattr(self, name)):
-                raise ValueError(f"{name} needs a grade with probability 0: every silence must end the turn at last")
-        return self
-
-
-class Turns(_Section):
-    start_ms: Milliseconds
-    prefix_ms: Milliseconds
-    draft_ms: Milliseconds
-    draft_early_ms: Milliseconds
-    early_drafts_per_s: float = Field(ge=0, le=10)
-    endpoint_first_ms: Milliseconds
-    endpoint_every_ms: int = Field(ge=32, le=10_000)
-    graded: Grades
-    resume_ms: Milliseconds
-    join_ms: Milliseconds
-    max_turn_ms: int = Field(ge=1000, le=600_000)
-    duck_ms: Milliseconds
-    barge_in_ms: Milliseconds
-    gap_ms: Milliseconds
-    partial_ms: int = Field(ge=200, le=60_000)
-    stalled_ms: int = Field(ge=40, le=60_000)
-    idle_ms: int = Field(ge=0, le=500)
-
-
-class PlayoutChoice(_Section):
+class PlayoutChoice(Section):
     lead_ms: int = Field(ge=40, le=300)
     duck_lead_ms: int = Field(ge=40, le=300)
     # With a crumb a packet is up to half as long again, without it down to half as long: 20-200 ms on the wire.
@@ -200,7 +147,7 @@ class PlayoutChoice(_Section):
         return self
 
 
-class Reply(_Section):
+class Reply(Section):
     instructions: str
     temperature: float = Field(ge=0, le=2)
     top_p: float = Field(gt=0, le=1)
@@ -217,7 +164,7 @@ def _in_small_letters(word: object) -> object:
     return word.lower() if isinstance(word, str) else word
 
 
-class Logging(_Section):
+class Logging(Section):
     level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_in_small_letters)]
     format: Literal["plain", "json"]
     file: Path | None
@@ -226,7 +173,7 @@ class Logging(_Section):
     content: bool
 
 
-class Config(_Section):
+class Config(Section):
     server: Server
     limits: Limits
     models: Models
@@ -290,7 +237,7 @@ def _kind(dotted: str) -> object:
     """The type of one key, None where there is no such key."""
     kind: object = Config
     for part in dotted.split("."):
-        field = kind.model_fields.get(part) if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+        field = kind.model_fields.get(part) if isinstance(kind, type) and issubclass(kind, Section) else None
         if field is None:
             return None
         kind = field.annotation

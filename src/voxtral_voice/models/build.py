@@ -65,7 +65,7 @@ async def build(plan: Plan, folders: Mapping[str, Path], config: Config, workers
         detector=await workers.detect.call(SileroDetector, folders["silero"]),
         endpoint=await workers.endpoint.call(SmartTurn, folders["smart_turn"], config.engines.endpoint_threads),
         understander=await workers.understand.call(_understander, plan, folders, config),
-        synthesizer=await workers.speak.call(_synthesizer, plan, folders, config),
+        synthesizer=await workers.speak.call(_voice, plan, folders, config),
         detect_worker=workers.detect,
         endpoint_worker=workers.endpoint,
         understand_worker=workers.understand,
@@ -114,6 +114,13 @@ def _cascade(folders: Mapping[str, Path], config: Config) -> Understander:
         torch.set_num_threads(1)
         replier = SmolLM2(folders["smollm2"], context_tokens=config.reply.context_tokens)
     return Cascade(hearing, replier, config.reply.without_voice)
+
+
+def _voice(plan: Plan, folders: Mapping[str, Path], config: Config) -> Synthesizer:
+    from voxtral_voice.engines.said_before import SaidBefore
+
+    synthesizer = _synthesizer(plan, folders, config)
+    return SaidBefore(synthesizer, config.voice.kept_bytes) if config.voice.kept_bytes else synthesizer
 
 
 def _synthesizer(plan: Plan, folders: Mapping[str, Path], config: Config) -> Synthesizer:
