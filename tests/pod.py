@@ -136,6 +136,14 @@ def processes(pod: Pod) -> list[str]:
     return found
 
 
+def comes_to(pod: Pod, count: int, within_s: float = 60) -> bool:
+    """So many processes belong to this pod, at once or soon: the last words of a server end a moment after it."""
+    end = time.monotonic() + within_s
+    while len(processes(pod)) != count and time.monotonic() < end:
+        time.sleep(0.05)
+    return len(processes(pod)) == count
+
+
 def url_in(output: str) -> tuple[str, str]:
     """The address and the key that were printed."""
     found = re.search(r"(https?://\S+)/#key=(\S+)", output)

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pod import LIGHT, ROOT, Pod, checkout, git, needs_a_pods_tools, processes, scripted_pod, url_in
+from pod import LIGHT, ROOT, Pod, checkout, comes_to, git, needs_a_pods_tools, processes, scripted_pod, url_in
 from voxtral_voice import config
 
 pytestmark = needs_a_pods_tools
@@ -59,7 +59,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pod, str
     del pod.environment["VOXTRAL_API_KEY"]  # from here on in another terminal
     yield pod, output
     assert pod.run("stop").returncode == 0
-    assert processes(pod) == []
+    assert comes_to(pod, 0), processes(pod)
     assert pod.run("status").returncode == 3
 
 
@@ -127,7 +127,7 @@ def test_a_server_that_ends_by_itself_again_and_again_is_told_with_its_words(pod
     assert done.returncode == 1
     assert "again and again" in done.stdout
     assert "this version does not start" in done.stdout
-    assert processes(pod) == []
+    assert comes_to(pod, 0), processes(pod)
 
 
 @pytest.fixture
@@ -155,29 +155,28 @@ def test_an_unused_pod_is_stopped_if_its_owner_wants_it(pod: Pod, said: Path) ->
     assert pod.run("status").returncode == 3
 
 
-def no_watch(pod: Pod) -> bool:
-    """The supervisor, the server and the keeper of its last words are all there is."""
-    return len(processes(pod)) == 3
+WITHOUT_A_WATCH = 3
+"""Processes: the supervisor, the server and the keeper of its last words."""
 
 
 def test_nought_minutes_are_never(pod: Pod, said: Path) -> None:
     pod.environment["IDLE_STOP_MINUTES"] = "0.0"
     done = pod.run("start")
     assert "idle stop    off" in done.stdout
-    assert no_watch(pod), processes(pod)
+    assert comes_to(pod, WITHOUT_A_WATCH), processes(pod)
     assert not said.exists()
 
 
 def test_the_idle_watch_ends_with_its_supervisor(pod: Pod, said: Path) -> None:
     pod.environment["IDLE_STOP_MINUTES"] = "1"
     assert pod.run("start").returncode == 0
-    assert not no_watch(pod)
+    assert len(processes(pod)) > WITHOUT_A_WATCH
     watch = int((pod.workspace / "run" / "watch.pid").read_text())
     os.kill(int((pod.workspace / "run" / "supervisor.pid").read_text()), signal.SIGKILL)
     del pod.environment["IDLE_STOP_MINUTES"]
     assert pod.run("start").returncode == 0
     assert not Path(f"/proc/{watch}").exists()
-    assert no_watch(pod), processes(pod)
+    assert comes_to(pod, WITHOUT_A_WATCH), processes(pod)
     assert not said.exists()
     assert pod.run("status").returncode == 0
 
