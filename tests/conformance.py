@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 from conformance_response import LETTERS, Message, Response
@@ -45,6 +45,11 @@ class Conformance:
         self.truncated: set[str] = set()
         self.session: Message = {}
         self.errors: dict[str, str] = {}
+        refused = {event["error"]["event_id"] for _, event in self.log if event["type"] == "error"}
+        self.created: dict[str, list[Message]] = defaultdict(list)  # an item's id -> the wishes for it, in order
+        for _, sent in story.sent:
+            if sent["type"] == "conversation.item.create" and sent["event_id"] not in refused:
+                self.created[sent["item"]["id"]].append(sent)
         self.counts: Counter[str] = Counter()
         self.play_end = 0.0
         self.ducked = False
@@ -72,7 +77,7 @@ class Conformance:
         if kind in ("session.created", "session.updated"):
             self.session = event["session"]
         elif kind == "conversation.item.added":
-            self._added(event)
+            self._added(index, event)
         elif kind == "conversation.item.done":
             self.open.remove(item_id)
         elif kind == "conversation.item.deleted":
@@ -126,9 +131,17 @@ class Conformance:
 
     # The conversation.
 
-    def _added(self, event: Message) -> None:
+    def _added(self, index: int, event: Message) -> None:
         item_id, previous = item_of(event), event["previous_item_id"]
         assert item_id not in self.live
+        last = self.live[-1] if self.live else None
+        if item_id in self.of_item:  # behind what it answers, which may be gone
+            assert previous is not None or last is None
+        else:
+            spoken = self.committed.get(item_id) == index - 1
+            asked = {} if spoken else self.created[item_id].pop(0)
+            behind = asked.get("previous_item_id", last)
+            assert previous == (None if behind == "root" else behind)
         self.live.insert(0 if previous is None else self.live.index(previous) + 1, item_id)
         self.open.add(item_id)
 

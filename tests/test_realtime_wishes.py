@@ -194,9 +194,12 @@ def test_a_silence_after_a_reply_is_committed_and_answered() -> None:
         idle(v, 3000)
         await v.hush(5.0)  # nothing has been said yet
         await v.turn()
-        await v.hush(6.0)
+        await v.hush(2.0)
 
-    v = visit(story)
+    def short(parts: Script) -> None:
+        parts.understander.answer = lambda said: "Yes, I am here."
+
+    v = visit(story, prepare=short)
     kinds = v.kinds()
     at = kinds.index("input_audio_buffer.timeout_triggered")
     assert kinds[at:][:6] == [
@@ -213,7 +216,8 @@ def test_a_silence_after_a_reply_is_committed_and_answered() -> None:
     reply_s = len(said(first).split()) * v.word_s
     assert silence["audio_start_ms"] == pytest.approx(5600 + 500 + reply_s * 1000, abs=600)
     assert second["status"] == "completed"
-    assert v.parts.understander.seen[-1][-1].role == "assistant"
+    assert [message.role for message in v.parts.understander.seen[-1]] == ["user", "assistant", "system"]
+    assert [event["item"]["role"] for event in v.all("conversation.item.added")] == ["user", "assistant"] * 2
 
 
 def test_who_speaks_in_time_is_not_asked() -> None:

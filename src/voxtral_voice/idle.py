@@ -9,7 +9,7 @@ from voxtral_voice.history import Item, new_id
 from voxtral_voice.settings import Overrides
 from voxtral_voice.types import HEAR_HZ, TextPart
 
-_POSTSCRIPT = "The user has said nothing for a while: say something short that takes the conversation up again."
+_CUE = "The user has said nothing for a while: say something short that takes the conversation up again."
 
 
 class Idle:
@@ -45,4 +45,5 @@ class Idle:
         dialogue.emit(TimeoutTriggered(turn, item.id, start_ms, end_ms))
         dialogue.commit(item, answer=False, speech_end_at=now, now=now)
         dialogue.emit(Transcribed(turn, item.id, "", (end_ms - start_ms) / 1000))
-        dialogue.respond(Overrides(postscript=_POSTSCRIPT), now)
+        cue = Item(new_id("item"), "system", TextPart(_CUE))  # the model's alone: it is no part of the conversation
+        dialogue.respond(Overrides(input=(*dialogue.history.items, cue)), now)

@@ -63,8 +63,6 @@ class Overrides:
     """Out of band: neither asked for by the conversation nor part of it."""
     input: tuple[Item | str, ...] | None = None
     """What is answered instead of the conversation; a text is the id of an item in it."""
-    postscript: str = ""
-    """Added to the instructions."""
 
 
 def chunk_rules(config: Config) -> ChunkRules:
@@ -80,11 +78,10 @@ def request(
 ) -> Request:
     """One answer to give, from a snapshot of the settings."""
     chosen = overrides or Overrides()
-    instructions = settings.instructions if chosen.instructions is None else chosen.instructions
     return Request(
         messages=messages,
         settings=ReplySettings(
-            instructions=f"{instructions} {chosen.postscript}".strip() if chosen.postscript else instructions,
+            instructions=settings.instructions if chosen.instructions is None else chosen.instructions,
             language=settings.language,
             max_tokens=chosen.max_tokens or settings.max_tokens,
             temperature=config.reply.temperature,
