@@ -177,9 +177,9 @@ function place(items, id, previous) {
 
 /** @param {Fields} item @returns {Partial<Item>} */
 function fromWire(item) {
-  const parts = item.content ?? [];
-  const text = parts.map((/** @type {any} */ part) => part.text ?? part.transcript ?? '').join(' ').trim();
-  const spoken = parts.some((/** @type {any} */ part) => part.type.includes('audio'));
+  const parts = /** @type {Fields[]} */ (item.content ?? []);
+  const text = parts.map((part) => part.text ?? part.transcript ?? '').join(' ').trim();
+  const spoken = parts.some((part) => part.type.includes('audio'));
   return { role: item.role, ...(text ? { text, status: /** @type {const} */ ('final') } : {}), ...(spoken ? { spoken } : {}) };
 }
 
