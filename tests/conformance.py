@@ -39,6 +39,7 @@ class Conformance:
         self.open: set[str] = set()
         self.turn: str | None = None
         self.turn_start_ms = 0
+        self.started = -1  # index of the last speech_started
         self.committed: dict[str, int] = {}
         self.written: Counter[str] = Counter()
         self.deleted: set[str] = set()
@@ -108,7 +109,7 @@ class Conformance:
         response_id = event.get("response_id") or event.get("response", {}).get("id")
         if event["type"] == "response.created":
             assert response_id not in self.responses
-            self.responses[response_id] = Response(event["response"])
+            self.responses[response_id] = Response(event["response"], index)
             self._begins(self.responses[response_id])
         response = self.responses[response_id] if response_id else self.of_item[item_of(event)]
         letter = response.follow(index, event)
@@ -121,6 +122,9 @@ class Conformance:
             assert ahead_s <= LEAD_S + (0.001 if exact else 0.039), f"sound runs {ahead_s:.3f} s ahead of real time"
         elif letter == "d" and event["response"]["status"] == "cancelled" and not response.aside:
             self.play_end = min(self.play_end, at)
+            by_speech = event["response"]["status_details"]["reason"] == "turn_detected"
+            if by_speech and response.first < self.started:  # else it was asked for in the middle of a turn
+                assert response.last_sound < self.started, "sound of a reply that had been interrupted"
 
     def _begins(self, response: Response) -> None:
         active = [each for each in self.responses.values() if each.done is None and each.aside == response.aside]
@@ -155,7 +159,7 @@ class Conformance:
         kind, item_id = event["type"].removeprefix("input_audio_buffer."), event.get("item_id")
         if kind == "speech_started":
             assert self.turn is None, "two turns of the user at once"
-            self.turn, self.turn_start_ms = item_id, event["audio_start_ms"]
+            self.turn, self.turn_start_ms, self.started = item_id, event["audio_start_ms"], index
             self.play_end = min(self.play_end, at)
         elif kind == "speech_stopped":
             assert item_id == self.turn

@@ -38,6 +38,9 @@ class Response:
     """Is told every event of one response, in order; a broken promise is an AssertionError."""
 
     created: Message
+    first: int
+    """Index of its first event among all, and of its last words or sound."""
+    last_sound: int = -1
     told: str = ""
     """What came of it, a letter each."""
     words: str = ""
@@ -79,6 +82,8 @@ class Response:
         self.told += letter
         if letter in "WTXPDOd":
             self.closing.append(index)
+        if letter in "tw":
+            self.last_sound = index
         if letter in "ptwxWTXP":
             assert (event["item_id"], event["output_index"], event["content_index"]) == (self.item_id, 0, 0)
         if letter == "a":
