@@ -215,7 +215,7 @@ class Dialogue:
             self._asides.cancel(aside, now)
             return
         if self._reply is None or response_id not in (None, self._reply.response_id):
-            raise VoiceError("response_cancel_not_active", "no such response is in progress")
+            raise VoiceError("response_cancel_not_active", "Cancellation failed: no active response found")
         owed = self._owed
         self.interrupt("client_cancelled", now)
         self._owed = owed
