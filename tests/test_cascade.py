@@ -170,7 +170,7 @@ def test_transcription_comes_in_stretches_without_the_empty_ones() -> None:
         Heard("one", 0, "en"),
         Step(),
         Step(),
-        Heard("two", 0, "en"),
+        Heard("two", 2, "en"),
     ]
     cancel = Cancel()
     found = cascade.transcribe(np.zeros(9, np.float32), "en", cancel)

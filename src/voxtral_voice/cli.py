@@ -181,17 +181,15 @@ def _say(arguments: argparse.Namespace, settings: Config) -> int:
 
 def _transcribe(arguments: argparse.Namespace, settings: Config) -> int:
     from voxtral_voice import talk
+    from voxtral_voice.transcript import write_down
 
     pcm = audio.read(arguments.file, HEAR_HZ)
     language = arguments.language or settings.voice.language
 
     async def run() -> None:
-        async with talk.loaded(settings) as engines:
-            understander = engines.understander
-            stream = engines.understand_worker.stream(lambda cancel: understander.transcribe(pcm, language, cancel))
-            async with aclosing(stream) as stretches:
-                async for heard in stretches:
-                    print(heard.text)
+        async with talk.loaded(settings) as engines, aclosing(write_down(pcm, language, engines)) as stretches:
+            async for heard in stretches:
+                print(heard.text)
 
     asyncio.run(run())
     return 0

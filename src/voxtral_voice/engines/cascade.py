@@ -90,13 +90,16 @@ class Cascade:
 
     def transcribe(self, pcm: Pcm, language: str, cancel: Cancel) -> Iterator[Heard | Step]:
         """Words of one stretch of at most 28 s after the other; stretches without words are left out."""
+        part = 0
         for stretch in self._listener.stretches(pcm, language):
             if cancel.is_set():
                 return
             if isinstance(stretch, Step):
                 yield stretch
-            elif stretch[0]:
-                yield Heard(stretch[0], 0, stretch[1])
+                continue
+            if stretch[0]:
+                yield Heard(stretch[0], part, stretch[1])
+            part += 1
 
     def _hear(self, pcm: Pcm, language: str, cancel: Cancel) -> Generator[Step, None, tuple[str, str]]:
         """Returns the words and their language, as far as heard when `cancel` is set."""

@@ -51,7 +51,8 @@ class Understander(Protocol):
         """
 
     def transcribe(self, pcm: Pcm, language: str, cancel: Cancel) -> Iterator[Heard | Step]:
-        """`pcm`: shape [samples], 16 kHz, any length. Yields the words of one stretch after the other."""
+        """`pcm`: shape [samples], 16 kHz, any length. Yields the words of one stretch (`stretches.stretches`) after the
+        other; `part` is the number of the stretch, counted from 0."""
 
 
 class Synthesizer(Protocol):

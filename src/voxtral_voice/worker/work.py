@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from contextlib import aclosing
 
 from voxtral_voice import __version__, settings
@@ -13,12 +13,11 @@ from voxtral_voice.metrics import Marks
 from voxtral_voice.models.manager import ModelManager
 from voxtral_voice.pipeline import Mark, Output, Spoken, respond
 from voxtral_voice.speech import read_clauses
+from voxtral_voice.transcript import write_down
 from voxtral_voice.types import Delta, Finished, Heard, VoiceError
 from voxtral_voice.voices import SPOKEN_LANGUAGES, VOICES
 from voxtral_voice.worker.items import Outlet
 from voxtral_voice.worker.job_input import Converse, Info, Job, Said, Speak, Transcribe, read
-
-_PRIORITY = 1  # behind a conversation's turn, as text read aloud
 
 
 class Work:
@@ -55,11 +54,8 @@ class Work:
         self._done(history=(*job.history, *(each for each in said if each.text)))
 
     async def _transcribe(self, job: Transcribe) -> None:
-        engines, count = self._engines, 0
-        stream: AsyncGenerator[Heard, None] = engines.understand_worker.stream(
-            lambda cancel: engines.understander.transcribe(job.pcm, job.language, cancel), priority=_PRIORITY
-        )
-        async with aclosing(stream) as stretches:
+        count = 0
+        async with aclosing(write_down(job.pcm, job.language, self._engines)) as stretches:
             async for heard in stretches:
                 self._mark("transcript")
                 self._out.say("transcript", text=heard.text, language=heard.language)

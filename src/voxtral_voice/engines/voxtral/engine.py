@@ -153,8 +153,8 @@ class Voxtral:
         `pcm`: shape [samples], 16 kHz. `language`: one of `languages`, anything else is recognised.
         """
         with self._faults():
-            for stretch in stretches(pcm):
-                for output in self._write_down(stretch, 0, language, cancel):
+            for part, stretch in enumerate(stretches(pcm)):
+                for output in self._write_down(stretch, part, language, cancel):
                     if isinstance(output, Step) or output.text:
                         yield output
                 if cancel.is_set():
