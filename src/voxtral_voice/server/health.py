@@ -12,8 +12,8 @@ from voxtral_voice import __version__
 from voxtral_voice.config import Config
 from voxtral_voice.metrics import Metrics
 from voxtral_voice.models.manager import ModelManager
-from voxtral_voice.server import rest
 from voxtral_voice.server.last_use import LastUse
+from voxtral_voice.server.refused import refused
 
 
 def router(
@@ -43,7 +43,7 @@ def router(
     async def ready() -> Response:
         """200 once a real turn has gone through every engine, 503 before."""
         refusal = manager.refusal()
-        return JSONResponse({"ready": True}) if refusal is None else rest.refused(refusal)
+        return JSONResponse({"ready": True}) if refusal is None else refused(refusal)
 
     @routes.get("/status")
     async def status() -> dict[str, object]:

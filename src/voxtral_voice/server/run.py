@@ -58,7 +58,8 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """A signal has come: tell everybody why, then close."""
-        self._app.state.bodies.stop()
+        for bodies in self._app.state.bodies:
+            bodies.stop()
         await self._app.state.door.drain()
         await super().shutdown(sockets)
         if self.second is not None:

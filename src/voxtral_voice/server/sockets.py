@@ -59,8 +59,8 @@ class Wire(Protocol):
     def error(self, reason: VoiceError, *, fault: bool) -> Message:
         """`fault`: ours and not the client's."""
 
-    def obey(self, session: Session, message: str | bytes) -> None:
-        """Do what the client asks for. Raises VoiceError for what cannot be done."""
+    def obey(self, session: Session, message: str | bytes) -> Iterable[Message] | None:
+        """Do what the client asks for. Returns what is answered at once. Raises VoiceError for what cannot be done."""
 
 
 class SocketDoor:
@@ -207,7 +207,7 @@ class Connection:
                 await asyncio.sleep(_BREATH_S)
                 continue
             try:
-                self._wire.obey(session, message)
+                await self._send(self._wire.obey(session, message) or ())
             except VoiceError as error:
                 await self._send([self._wire.error(error, fault=False)])
             await session.caught_up()  # meanwhile the socket is not read and TCP holds the rest
