@@ -44,7 +44,7 @@ class Environments:
         home = self.folder / "node"
         if not self._is_made("node"):
             home.mkdir(parents=True, exist_ok=True)
-            _run("npm", "install", "--prefix", home, "--no-audit", "--no-fund", "--silent", *PACKAGES["node"])
+            _run("npm", "install", "--prefix", home, "--no-audit", "--no-fund", "--loglevel=error", *PACKAGES["node"])
             self._made("node")
         return Path(shutil.copy(program, home))
 
