@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import Iterator
@@ -52,6 +53,7 @@ async def test_a_spoken_question_is_answered_aloud(hz: int) -> None:
         assert len(data) // 2 / SPEAK_HZ == pytest.approx(6 * server.script.synthesizer.word_s, abs=0.01)
         assert sum(each["duration_ms"] for each in sounds) == pytest.approx(len(data) / 48, abs=len(sounds))
         assert np.frombuffer(data, "<i2").max() == round(0.3 * 32768)
+        await asyncio.sleep(2 * server.config.playout.lead_ms / 1000)  # until the answer has been heard out, too
         client.say(0.4, 17)
         assert (await client.message("conversation_complete"))["text"] == "You said word17. That is all."
         assert client.all("error") == []

@@ -86,6 +86,10 @@ def create_app(config: Config, manager: ModelManager, key: str | None = None) ->
         param = ".".join(str(part) for part in first["loc"] if part != "body")
         return refused(VoiceError("invalid_event", f"{param}: {first['msg']}".removeprefix(": "), param=param))
 
+    @app.exception_handler(Exception)
+    async def fault(_: Request, error: Exception) -> JSONResponse:  # the log has it all: it is raised again behind this
+        return refused(VoiceError("internal_error", "something went wrong in the server"))
+
     @app.websocket("/v1/realtime")
     async def realtime(socket: WebSocket) -> None:
         await sockets.serve(socket, RealtimeWire)
