@@ -97,12 +97,13 @@ def test_input_takes_the_place_of_the_conversation() -> None:
         v.ask(input=[], output_modalities=["text"])
         await v.hush(3.0)
         v.ask(input=[{"type": "item_reference", "id": "item_none"}])
+        v.ask(input=[{"type": "item_reference", "id": "item_1"}] * 2)
         await v.hush(1.0)
 
     v = visit(story)
     shown = [[message.text for message in seen] for seen in v.parts.understander.seen]
     assert shown == [["hello", "and now"], []]
-    assert v.errors() == [("invalid_event", "event_4")]
+    assert v.errors() == [("invalid_event", "event_4"), ("invalid_event", "event_5")]
     added = [event["item"]["role"] for event in v.all("conversation.item.added")]
     assert added == ["user", "user", "assistant", "assistant"]  # the answers are part of the conversation
 

@@ -145,8 +145,11 @@ class History:
         return messages((*self._items, *([extra] if extra else [])))
 
     def gather(self, asked: Iterable[Item | str]) -> tuple[Item, ...]:
-        """Items of a client's own, and ids of those that are here. Raises VoiceError("invalid_event")."""
-        return tuple(self.get(each) if isinstance(each, str) else each for each in asked)
+        """Items of a client's own, and ids of those that are here, each once. Raises VoiceError("invalid_event")."""
+        found = tuple(self.get(each) if isinstance(each, str) else each for each in asked)
+        if len({item.id for item in found}) < len(found):
+            raise VoiceError("invalid_event", "an item is named twice", param="response.input")
+        return found
 
     def _size_bytes(self) -> int:
         return sum(item.size_bytes for item in self._items)

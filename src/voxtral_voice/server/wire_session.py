@@ -148,7 +148,8 @@ class WireSession:
         )
 
     def _given(self, item: ItemIn | Reference) -> Item | str:
-        return item.id if isinstance(item, Reference) else item_of(item, self.input)
+        """What comes along gets an id of ours: its words must not be taken for those of an item in the conversation."""
+        return item.id if isinstance(item, Reference) else replace(item_of(item, self.input), id=new_id("item"))
 
     def _voice(self, output: Output) -> Voice:
         name = output.voice if isinstance(output.voice, str) else output.voice.id
