@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from faster_whisper.feature_extractor import FeatureExtractor
 
+from voxtral_voice.mel import Mel
 from voxtral_voice.onnx import open_model
 from voxtral_voice.types import HEAR_HZ, Pcm
 
@@ -24,7 +24,7 @@ class SmartTurn:
     def __init__(self, folder: Path, threads: int = 1) -> None:
         """`folder` holds `smart-turn-v3.2-cpu.onnx`. `threads`: one leaves the other cores to the engine at work."""
         self._model = open_model(folder / FILE, threads)
-        self._mel = FeatureExtractor()
+        self._mel = Mel()
 
     def probability(self, turn_audio: Pcm) -> float:
         """`turn_audio`: the turn so far, shape [samples], 16 kHz, of which the last 8 s count.
@@ -40,6 +40,4 @@ class SmartTurn:
         tail = turn_audio[-_WINDOW_SAMPLES:]
         window[_WINDOW_SAMPLES - len(tail) :] = np.clip(np.nan_to_num(tail, nan=0.0, posinf=0.0, neginf=0.0), -1.0, 1.0)
         window = (window - window.mean()) / np.sqrt(window.var() + 1e-7)
-        # The extractor drops the last frame itself; its own padding is for transcription.
-        mel: Pcm = self._mel(window, padding=0)
-        return mel
+        return self._mel(window, _WINDOW_SAMPLES)

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_compression_ratio, get_ctranslate2_storage
 
 from voxtral_voice.engines.stretches import is_blank, stretches
+from voxtral_voice.mel import Mel
 from voxtral_voice.types import HEAR_HZ, Pcm, Step
 
 log = logging.getLogger(__name__)
@@ -68,6 +68,7 @@ class Whisper:
             raise ValueError(f"{folder} holds no model.bin")
         compute = "int8" if device == "cpu" else "float16"
         self._model = WhisperModel(str(folder), device=device, compute_type=compute, cpu_threads=threads)
+        self._mel = Mel()
         self._tokenizers: dict[str, Tokenizer] = {}
         self.languages: frozenset[str] = frozenset(self._model.supported_languages)
         """ISO 639-1 codes, mostly."""
@@ -102,14 +103,14 @@ class Whisper:
         if decoded.looped and not decoded.nothing and context_for(len(pcm)) < CONTEXTS_S[-1]:
             log.debug("whisper looped over %d samples, once more with the full context", len(pcm))
             decoded = self._decode(self._encode(pcm, CONTEXTS_S[-1]), len(pcm) / HEAR_HZ, language)
-        if decoded.nothing:
+        rounds = decoded.looped and not any(letter.isalpha() for letter in decoded.text)  # "1,5,5,5,5": heard in noise
+        if decoded.nothing or rounds:
             return "", language
         return unlooped(decoded.text) if decoded.looped else decoded.text, language
 
     def _encode(self, pcm: Pcm, context_s: int) -> Any:
-        padded = np.zeros(context_s * HEAR_HZ, np.float32)
-        padded[: len(pcm)] = pcm[: len(padded)]
-        mel = self._model.feature_extractor(padded, padding=0)
+        samples = context_s * HEAR_HZ
+        mel = self._mel(pcm[:samples], samples)
         return self._model.model.encode(get_ctranslate2_storage(mel[None]), to_cpu=False)
 
     def _recognised(self, encoded: Any) -> str:
