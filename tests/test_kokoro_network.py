@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from model_fixtures import model_folder
 from voxtral_voice.engines import kokoro_weights
 from voxtral_voice.engines.kokoro import styles, tokens
-from voxtral_voice.engines.kokoro_blocks import HOP_SAMPLES, Excitation, SnakeBlock, Spectra
-from voxtral_voice.engines.kokoro_network import FRAME_SAMPLES, Network
+from voxtral_voice.engines.kokoro_blocks import HOP_SAMPLES, Excerpt, Excitation, SnakeBlock, Spectra
+from voxtral_voice.engines.kokoro_network import FRAME_SAMPLES, Margins, Network
 
 pytestmark = pytest.mark.models
 CLAUSE = "ðə lˈIbɹˌɛɹi ˈOpᵊnz æt nˈIn təmˈɑɹO mˈɔɹnɪŋ."
@@ -96,3 +96,44 @@ def test_spectra_are_torchs_and_lead_back() -> None:
     found = spectra.inverse(magnitude, phase)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found, signal, rtol=1e-4, atol=1e-5)
+
+
+def test_an_excerpt_has_the_moments_of_the_whole_where_silence_is_even() -> None:
+    words = torch.randn((1, 3, 40), generator=torch.Generator().manual_seed(2)) + 4
+    quiet = torch.tensor([[[-1.0], [0.5], [0.0]]])
+    whole = torch.cat([quiet.expand(1, 3, 60), words, quiet.expand(1, 3, 90)], 2)
+    excerpt = Excerpt(first=4, last=12, frames=19)  # of ten steps each
+    mean, variance = excerpt.moments(whole[:, :, 40:120])
+    torch.testing.assert_close(mean, whole[0].mean(1))
+    torch.testing.assert_close(variance, whole[0].var(1, correction=0))
+
+
+def test_words_are_found_by_their_loudness() -> None:
+    margins = Margins(before=2, after=3)
+    planned = torch.full((20,), -8.0)
+    planned[8:12] = 5.0
+    assert margins.around(planned.repeat_interleave(2)) == Excerpt(6, 15, 20)
+    planned[[0, 19]] = 5.0
+    assert margins.around(planned.repeat_interleave(2)) == Excerpt(0, 20, 20)
+    assert margins.around(torch.full((20,), -8.0)) == Excerpt(0, 10, 10)
+
+
+@torch.inference_mode()
+def test_leaving_the_silence_out_changes_neither_the_words_nor_their_loudness(network: Network) -> None:
+    clause, margins = "ˈI hˈɜɹd ju.", Margins(before=3, after=6)
+    ids = torch.tensor([tokens(clause)])
+    style = torch.from_numpy(styles(model_folder("kokoro_voices"), "af_heart")[len(clause) - 1])
+    said = network.read(ids, style, 1.0)
+    stretched = said.stretched(said.durations.tolist())
+    whole = network.sound(*stretched, style).numpy()
+    part = network.sound(*stretched, style, margins).numpy()
+    assert len(part) < 0.7 * len(whole)
+    # Where they overlap best: the part's words begin where the whole's do.
+    lag = int(np.abs(np.correlate(np.abs(whole), np.abs(part), mode="valid")).argmax())
+    inside = whole[lag : lag + len(part)]
+    assert 20 * np.log10(np.std(part) / np.std(inside)) == pytest.approx(0.0, abs=0.6)
+    heard = [(np.std(inside[at : at + 2400]), np.std(part[at : at + 2400])) for at in range(0, len(part) - 2400, 2400)]
+    loudest = max(there for there, _ in heard)
+    assert all(here / there == pytest.approx(1.0, abs=0.25) for there, here in heard if there > loudest / 5), heard
+    outside = np.concatenate([whole[:lag], whole[lag + len(part) :]])
+    assert np.abs(outside).max() < 0.015 * np.abs(whole).max()

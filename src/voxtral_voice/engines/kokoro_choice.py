@@ -19,8 +19,9 @@ import torch
 from voxtral_voice.config import VoiceChoice
 from voxtral_voice.engines import heap
 from voxtral_voice.engines.kokoro import Build, styles
+from voxtral_voice.engines.kokoro_network import Margins
 from voxtral_voice.engines.kokoro_onnx import OnnxBuild
-from voxtral_voice.engines.kokoro_torch import TorchBuild
+from voxtral_voice.engines.kokoro_torch import TorchBuild, margins_for
 from voxtral_voice.types import Cancel, Pcm
 from voxtral_voice.voices import resolve
 
@@ -47,7 +48,7 @@ def faster(onnx_folder: Path, voices: Path, choice: VoiceChoice, threads: int, r
         name, seconds = known
         log.info("Kokoro runs on %s here, %s", *_told(name, seconds))
         return name
-    seconds = _measure(onnx_folder, styles(voices, resolve(choice.name)), threads)
+    seconds = _measure(onnx_folder, styles(voices, resolve(choice.name)), threads, margins_for(choice))
     heap.trim()
     name = min(_NAMES, key=lambda each: seconds[each])
     log.info("Kokoro runs on %s here, measured at this moment: %s", *_told(name, seconds))
@@ -61,10 +62,10 @@ def _told(name: Name, seconds: Mapping[Name, float]) -> tuple[str, str]:
     return library[name], f"{figures} for the same two clauses"
 
 
-def _measure(folder: Path, style: Pcm, threads: int) -> dict[Name, float]:
+def _measure(folder: Path, style: Pcm, threads: int, margins: Margins) -> dict[Name, float]:
     """Seconds for both clauses, medians. In turn, so that a busy moment of the machine falls on both."""
     builds: Mapping[Name, Build] = {
-        "kokoro": TorchBuild(folder, threads=threads),
+        "kokoro": TorchBuild(folder, threads=threads, margins=margins),
         "kokoro-onnx": OnnxBuild(folder, threads=threads),
     }
     took: dict[Name, list[float]] = {name: [] for name in builds}

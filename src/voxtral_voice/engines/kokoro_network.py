@@ -14,10 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from voxtral_voice.engines.kokoro_blocks import HOP_SAMPLES, Excitation, SnakeBlock, Spectra, StyledNorm
+from voxtral_voice.engines.kokoro_blocks import HOP_SAMPLES, Excerpt, Excitation, SnakeBlock, Spectra, StyledNorm
 
 FRAME_SAMPLES = 2 * HOP_SAMPLES
 """Of sound for a frame of the durations: 25 ms at 24 kHz."""
+# Loudness above which the words begin and below which they end: voices rest at -10 to -5 and speak at 0 to 9. Of 81
+# short clauses in 27 voices, no sound above 1.5 % of the peak came earlier, or later than a frame behind that.
+_BEGINS, _ENDS = -5.0, -2.0
 _PROSODY = 128  # a style's first half shapes the sound, its second half durations, pitch and loudness
 
 
@@ -38,6 +41,24 @@ class Said:
         counts = torch.tensor(durations)
         places = torch.arange(len(counts)).repeat_interleave(counts).to(device, non_blocking=True)
         return self.prosody[:, :, places], self.sounds[:, :, places]
+
+
+@dataclass(frozen=True)
+class Margins:
+    """Frames to be kept around the words."""
+
+    before: int
+    after: int
+
+    def around(self, loudness: Tensor) -> Excerpt:
+        """`loudness`: shape [2 * frames], the network's own plan of the sound."""
+        frames = len(loudness) // 2
+        level = loudness.reshape(frames, 2).amax(1)
+        (begun,), (ending,) = (level > _BEGINS).nonzero(as_tuple=True), (level > _ENDS).nonzero(as_tuple=True)
+        if not len(ending):
+            return Excerpt(0, frames, frames)
+        first, last = int(begun[0]) - self.before, int(ending[-1]) + 1 + self.after
+        return Excerpt(max(0, first), min(frames, last), frames)
 
 
 class Network(nn.Module):
@@ -78,8 +99,12 @@ class Network(nn.Module):
         durations = frames.round().clamp(min=1).long()
         return Said(durations, prosody.transpose(1, 2), self.text_encoder(tokens, count, nothing))
 
-    def sound(self, prosody: Tensor, sounds: Tensor, style: Tensor) -> Tensor:
-        """What `Said.stretched` gives, and the style. Returns shape [frames * FRAME_SAMPLES], float32."""
+    def sound(self, prosody: Tensor, sounds: Tensor, style: Tensor, margins: Margins | None = None) -> Tensor:
+        """What `Said.stretched` gives, and the style. Returns shape [frames * FRAME_SAMPLES], float32.
+
+        `margins`: only the frames that hold the words and this much around them; not on CUDA, where the host would
+        wait. Half the frames of a short clause are silence (0.9 s of 1.6 s), and this is where the time goes.
+        """
         pitch_hz, loudness = self.predictor.F0Ntrain(prosody, style[:, _PROSODY:])
         decoder, timbre = self.decoder, style[:, :_PROSODY].to(self.dtype)
         sounds = sounds.to(self.dtype)
@@ -88,7 +113,11 @@ class Network(nn.Module):
         signal = decoder.encode(torch.cat([sounds, *curves], 1), timbre)
         for block in decoder.decode:
             signal = block(torch.cat([signal, *rest], 1), timbre)
-        return self._generated(signal, timbre, pitch_hz)
+        if margins is None:
+            return self._generated(signal, timbre, pitch_hz)
+        excerpt = margins.around(loudness[0])
+        kept = slice(2 * excerpt.first, 2 * excerpt.last)
+        return self._generated(signal[:, :, kept], timbre, pitch_hz[:, kept], excerpt)
 
     def silence(self, frames: int) -> tuple[Tensor, Tensor, Tensor]:
         """Arguments for `sound` that say nothing, for trials and recordings of so many frames."""
@@ -96,7 +125,7 @@ class Network(nn.Module):
         prosody, sounds, style = (torch.zeros(shape, device=self.device) for shape in shapes)
         return prosody, sounds, style
 
-    def _generated(self, signal: Tensor, timbre: Tensor, pitch_hz: Tensor) -> Tensor:
+    def _generated(self, signal: Tensor, timbre: Tensor, pitch_hz: Tensor, excerpt: Excerpt | None = None) -> Tensor:
         generator = self.decoder.generator
         source = self.spectra(self.excitation(pitch_hz)).to(self.dtype)
         blocks = len(generator.resblocks) // len(generator.ups)
@@ -104,8 +133,9 @@ class Network(nn.Module):
             signal = up(F.leaky_relu(signal, 0.1))
             if index == len(generator.ups) - 1:
                 signal = generator.reflection_pad(signal)
-            signal = signal + generator.noise_res[index](generator.noise_convs[index](source), timbre)
-            found = [block(signal, timbre) for block in generator.resblocks[index * blocks : (index + 1) * blocks]]
+            signal = signal + generator.noise_res[index](generator.noise_convs[index](source), timbre, excerpt)
+            every = generator.resblocks[index * blocks : (index + 1) * blocks]
+            found = [block(signal, timbre, excerpt) for block in every]
             signal = sum(found[1:], found[0]) / blocks
         signal = generator.conv_post(F.leaky_relu(signal)).float()
         bins = generator.post_n_fft // 2 + 1

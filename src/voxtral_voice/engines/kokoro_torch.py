@@ -13,16 +13,18 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from voxtral_voice import config
 from voxtral_voice.config import VoiceChoice
 from voxtral_voice.engines import heap, kokoro_weights
 from voxtral_voice.engines.device_faults import device_faults
 from voxtral_voice.engines.graphs import Captured
 from voxtral_voice.engines.kokoro import Kokoro, tokens
-from voxtral_voice.engines.kokoro_network import Network
-from voxtral_voice.types import Cancel, Pcm
+from voxtral_voice.engines.kokoro_network import FRAME_SAMPLES, Margins, Network
+from voxtral_voice.types import SPEAK_HZ, Cancel, Pcm
 
 log = logging.getLogger(__name__)
 
+_FRAME_MS = FRAME_SAMPLES * 1000 // SPEAK_HZ
 _BUCKET_FRAMES = 8  # 200 ms: few enough shapes to record, too little to be heard as slower speech
 _USUAL_FRAMES = range(48, 257, _BUCKET_FRAMES)  # clauses of 1.2 to 6.4 s
 _STEPS = (nn.Conv1d, nn.ConvTranspose1d, nn.LSTM, nn.Linear)
@@ -58,13 +60,15 @@ class TorchBuild:
         threads: int = 0,
         bucket_frames: int | None = None,
         recorded_frames: Sequence[int] | None = None,
+        margins: Margins | None = None,
     ) -> None:
         """`folder`: what `kokoro_weights.load` reads. `threads`: CPU threads; 0 leaves torch's own number.
 
         `dtype`: None is float32 on CUDA, and on a CPU the faster of float32 and bfloat16 there. `bucket_frames`:
         clauses are drawn out to a multiple of that many frames (of 25 ms), so that few shapes occur; 0 is off, None is
         on for CUDA only. `recorded_frames`: numbers of frames, each in a bucket of its own, whose computation is
-        prepared here, on CUDA as a graph; None is the usual clauses' on CUDA, none on a CPU.
+        prepared here, on CUDA as a graph; None is the usual clauses' on CUDA, none on a CPU. `margins`: leave out the
+        silence beyond them, for a CPU without recordings.
         Raises VoiceError("model_failed").
         """
         self._device = torch.device(device)
@@ -72,6 +76,7 @@ class TorchBuild:
         if cuda:  # before what Voxtral has asked for: the first sound is awaited, further words are not
             torch.cuda.set_stream(torch.cuda.Stream(self._device, priority=-1))  # type: ignore[no-untyped-call]
         self._threads = threads
+        self._margins = margins
         self._brake = _Brake()
         self._bucket_frames = bucket_frames if bucket_frames is not None else _BUCKET_FRAMES * cuda
         with _cpu_threads(threads):
@@ -107,8 +112,10 @@ class TorchBuild:
         said = self._network.read(ids, manner, speed)
         durations = drawn_out(said.durations.tolist(), self._bucket_frames)
         self._brake()
-        compute = self._recordings.get(sum(durations), self._network.sound)
-        return compute(*said.stretched(durations), manner).cpu().numpy()
+        if self._margins is None:
+            compute = self._recordings.get(sum(durations), self._network.sound)
+            return compute(*said.stretched(durations), manner).cpu().numpy()
+        return self._network.sound(*said.stretched(durations), manner, self._margins).numpy()
 
     def _load(self, folder: Path, dtype: torch.dtype | None) -> Network:
         if dtype is None and self._device.type == "cpu":
@@ -139,7 +146,15 @@ class KokoroTorch(Kokoro):
         bucket_frames: int | None = None,
         recorded_frames: Sequence[int] | None = None,
     ) -> None:
-        """The arguments, and what is raised, as `Kokoro` and `TorchBuild` say."""
+        """The arguments, and what is raised, as `Kokoro` and `TorchBuild` say.
+
+        On a CPU, without recordings or buckets, the silence that is trimmed anyway is not worked out.
+        """
+        if choice is None:
+            choice = config.load().voice
+        margins = None
+        if device == "cpu" and not recorded_frames and not bucket_frames:
+            margins = margins_for(choice)
         build = TorchBuild(
             folder,
             device=device,
@@ -147,8 +162,15 @@ class KokoroTorch(Kokoro):
             threads=threads,
             bucket_frames=bucket_frames,
             recorded_frames=recorded_frames,
+            margins=margins,
         )
         super().__init__(build, voices, choice)
+
+
+def margins_for(choice: VoiceChoice) -> Margins:
+    """What of the silence is kept beside the words, and what the norms and the finding of the words need beyond it."""
+    before, after = (-(-ms // _FRAME_MS) for ms in (choice.trim_keep_ms, choice.trim_tail_keep_ms))
+    return Margins(before + 2, after + 1)
 
 
 def drawn_out(durations: Sequence[int], multiple: int) -> list[int]:
