@@ -6,11 +6,16 @@ import functools
 import sys
 from pathlib import Path
 
+from httpx._config import DEFAULT_TIMEOUT_CONFIG
 from httpx._transports import default as transports
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 # Each client reads the system's certificates, 50 ms of a core, and the tests make hundreds: one reading serves all.
 transports.create_ssl_context = functools.cache(transports.create_ssl_context)  # type: ignore[attr-defined]
+
+# A busy machine may need longer than the 5 s that httpx waits; whatever never comes still fails.
+for kind in ("connect", "read", "write", "pool"):
+    setattr(DEFAULT_TIMEOUT_CONFIG, kind, 60.0)
 
 pytest_plugins = ["model_fixtures", "whole_program", "voxtral_fixtures", "worker_process"]
