@@ -1,6 +1,6 @@
 """Many sessions at once with engines that cost nothing: what the server itself takes, beside Pipecat's own.
 
-    python -m bench.load [--sessions 1 8 16 32] [--vad energy|silero] [--network good|bad] [--quick] [--json FILE]
+    python -m bench.load [--sessions 1 8 16 32] [--detectors free|real] [--network good|bad] [--quick] [--json FILE]
 
 Frames of 20 ms both ways. First every session listens to silence, then each talks a quarter of the time and gets two
 seconds of reply. Latency: from the last loud sample to the first audible packet; *added* is what it exceeds the
@@ -25,7 +25,7 @@ from bench.gaps import gaps
 from bench.line import FRAME_S, Line, call
 from bench.peer import install
 from bench.report import Report, arguments
-from bench.server_process import Running, ours_zero_cost, peer
+from bench.server_process import Running, Spent, ours_zero_cost, peer
 from bench.zero_cost import REPLY_S, sample_lag
 from voxtral_voice.types import HEAR_HZ, Pcm
 
@@ -78,10 +78,9 @@ class Found:
     client_lag_p99_ms: float = 0.0
 
 
-async def measure(server: Running, sessions: int, plan: Plan) -> Found:
-    """Idle, listening, talking."""
+async def measure(server: Running, sessions: int, plan: Plan, *, talks: bool) -> Found:
+    """Idle, listening, and talking where `talks`."""
     found = Found()
-    loop = asyncio.get_running_loop()
     before = server.spent()
     async with AsyncExitStack() as stack:
         for _ in range(sessions):
@@ -92,6 +91,13 @@ async def measure(server: Running, sessions: int, plan: Plan) -> Found:
         ended = server.spent()
     found.listening_cpu = (ended.cpu_s - began.cpu_s) / (ended.at_s - began.at_s)
     found.listening_bytes = ended.memory_bytes - before.memory_bytes
+    if talks:
+        await _talk(found, server, sessions, plan, before)
+    return found
+
+
+async def _talk(found: Found, server: Running, sessions: int, plan: Plan, before: Spent) -> None:
+    loop = asyncio.get_running_loop()
     lags: list[float] = []
     sampling = asyncio.create_task(sample_lag(lags))
     async with AsyncExitStack() as stack:
@@ -111,7 +117,6 @@ async def measure(server: Running, sessions: int, plan: Plan) -> Found:
     found.talking_bytes = ended.memory_bytes - before.memory_bytes
     for line, end in lines:
         _read(found, line, end, plan, until)
-    return found
 
 
 def _read(found: Found, line: Line, end_frame: int, plan: Plan, until: float) -> None:
@@ -134,20 +139,10 @@ def rows(report: Report, found: dict[tuple[str, int], Found]) -> None:
     least = {name: min(each.latency_ms) for (name, _), each in reversed(found.items()) if each.latency_ms}
     for (name, sessions), each in found.items():
         label = f"{name}, {sessions} session{'s' * (sessions > 1)}"
-        report.values(f"{label}: latency", each.latency_ms)
-        added = [value - least[name] for value in each.latency_ms]
-        if added:
-            report.figure(f"{label}: added latency, 95 %", float(np.percentile(added, 95)), len(added), "ms")
-        report.figure(f"{label}: turns not answered", each.expected - len(each.latency_ms), each.expected, "turns")
-        report.figure(f"{label}: underruns", len(each.underruns_ms), each.replies, "in so many replies")
-        if each.underruns_ms:
-            report.figure(f"{label}: longest underrun", max(each.underruns_ms), len(each.underruns_ms), "ms")
         report.figure(f"{label}: CPU of a session, listening", 100 * each.listening_cpu / sessions, sessions, "% core")
-        report.figure(f"{label}: CPU of all, talking", 100 * each.talking_cpu, sessions, "% core")
         report.figure(f"{label}: memory a session, listening", each.listening_bytes / sessions / 2**20, sessions, "MiB")
-        report.figure(f"{label}: memory of all, talking", each.talking_bytes / 2**20, sessions, "MiB")
-        report.figure(f"{label}: event loop lag, 99 %", each.lag_p99_ms, sessions, "ms")
-        report.figure(f"{label}: the client's own lag, 99 %", each.client_lag_p99_ms, sessions, "ms")
+        if each.expected:
+            _talking_rows(report, label, each, least.get(name))
     for sessions in sorted({count for _, count in found}):
         mine, theirs = found.get(("ours", sessions)), found.get(("peer", sessions))
         if mine is not None and theirs is not None:
@@ -161,19 +156,46 @@ def rows(report: Report, found: dict[tuple[str, int], Found]) -> None:
                     report.figure(f"{sessions} sessions: {what}, ours / peer", ours / peers, sessions, "x")
 
 
+def _talking_rows(report: Report, label: str, each: Found, least_ms: float | None) -> None:
+    report.values(f"{label}: latency", each.latency_ms)
+    if least_ms is not None:
+        added = [value - least_ms for value in each.latency_ms]
+        report.figure(f"{label}: added latency, 95 %", float(np.percentile(added, 95)), len(added), "ms")
+    report.figure(f"{label}: turns not answered", each.expected - len(each.latency_ms), each.expected, "turns")
+    report.figure(f"{label}: underruns", len(each.underruns_ms), each.replies, "in so many replies")
+    if each.underruns_ms:
+        report.figure(f"{label}: longest underrun", max(each.underruns_ms), len(each.underruns_ms), "ms")
+    report.figure(f"{label}: CPU of all, talking", 100 * each.talking_cpu, each.replies, "% core")
+    report.figure(f"{label}: memory of all, talking", each.talking_bytes / 2**20, each.replies, "MiB")
+    report.figure(f"{label}: event loop lag, 99 %", each.lag_p99_ms, each.replies, "ms")
+    report.figure(f"{label}: the client's own lag, 99 %", each.client_lag_p99_ms, each.replies, "ms")
+
+
 async def main() -> int:
     parser = arguments(__doc__ or "")
     parser.add_argument("--sessions", type=int, nargs="+", default=[1, 8, 16, 32], help="at once, one after the other")
     parser.add_argument("--network", choices=["good", "bad"], default="good")
-    parser.add_argument("--vad", choices=["energy", "silero"], default="energy", help="silero: the real one, on both")
+    parser.add_argument(
+        "--detectors",
+        choices=["free", "real"],
+        default="free",
+        help="real: silero and smart-turn on both, and the sessions listen only",
+    )
     chosen = parser.parse_args()
     sessions = [2] if chosen.quick else chosen.sessions
+    listens_only = chosen.detectors == "real"  # a tone is no speech to silero
     plan = Plan(listen_s=0.5, talk_s=1.5, cycle_frames=160) if chosen.quick else Plan()
     report = Report(
-        "load", {"sessions": sessions, "vad": chosen.vad, "network": chosen.network, "frame_ms": round(FRAME_S * 1000)}
+        "load",
+        {
+            "sessions": sessions,
+            "detectors": chosen.detectors,
+            "network": chosen.network,
+            "frame_ms": round(FRAME_S * 1000),
+        },
     )
     found: dict[tuple[str, int], Found] = {}
-    servers = _servers(max(sessions), chosen.vad, with_peer=not chosen.quick)
+    servers = _servers(max(sessions), chosen.detectors, with_peer=not chosen.quick)
     if len(servers) == 1:
         report.notes.append("the peer: not measured (python -m bench.peer --install; not in a quick run)")
     with tqdm(total=len(sessions) * len(servers), desc="load", unit="run") as bar:
@@ -184,17 +206,18 @@ async def main() -> int:
                     bar.set_postfix_str(f"{server.name}, {count} sessions")
                     if chosen.network == "bad":
                         server = await _behind(server, stack)
-                    found[server.name, count] = await measure(server, count, plan.of(count))
+                    found[server.name, count] = await measure(server, count, plan.of(count), talks=not listens_only)
                 bar.update()
     rows(report, found)
     report.finish(chosen.json)
     return 0
 
 
-def _servers(most: int, vad: str, *, with_peer: bool) -> list[Callable[[], AbstractContextManager[Running]]]:
+def _servers(most: int, detectors: str, *, with_peer: bool) -> list[Callable[[], AbstractContextManager[Running]]]:
     limits = {"LIMITS__SESSIONS": str(most), "LOGGING__LEVEL": "warning", "PLAYOUT__PACKET_MS": str(_packet_ms())}
-    servers: list[Callable[[], AbstractContextManager[Running]]] = [lambda: ours_zero_cost("--vad", vad, **limits)]
-    python, tuning = install.python(install.folder()), "zero-cost" if vad == "energy" else "zero-cost-silero"
+    options = () if detectors == "free" else ("--vad", "silero", "--smart-turn")
+    servers: list[Callable[[], AbstractContextManager[Running]]] = [lambda: ours_zero_cost(*options, **limits)]
+    python, tuning = install.python(install.folder()), "zero-cost" if detectors == "free" else "zero-cost-real"
     if with_peer and python.exists():
         servers.append(lambda: peer(python, "--tuning", tuning))
     return servers

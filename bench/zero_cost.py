@@ -1,6 +1,6 @@
 """The server with engines that cost nothing, so that what is measured is everything else.
 
-    python -m bench.zero_cost --port 8090 [--vad energy|silero] [--reply-s 2]
+    python -m bench.zero_cost --port 8090 [--vad energy|silero] [--smart-turn] [--reply-s 2]
 
 A pause is the end of a turn as soon as the graded rule allows; a reply is a tone, there at once. It writes `ready` when
 it can be talked to and answers each line on its standard input with its event loop's lag since the last one. Settings
@@ -21,7 +21,7 @@ import numpy as np
 from voxtral_voice import config, logs
 from voxtral_voice.config import Config
 from voxtral_voice.engines.bridge import Worker
-from voxtral_voice.engines.protocols import Engines, SpeechDetector
+from voxtral_voice.engines.protocols import EndpointDetector, Engines, SpeechDetector
 from voxtral_voice.models.manager import ModelManager, ModelState
 from voxtral_voice.server.app import create_app
 from voxtral_voice.server.run import Server
@@ -92,12 +92,12 @@ class Tone:
 class Ready(ModelManager):
     """A ModelManager with nothing to load."""
 
-    def __init__(self, settings: Config, detector: SpeechDetector, reply_s: float) -> None:
+    def __init__(self, settings: Config, detector: SpeechDetector, finished: EndpointDetector, reply_s: float) -> None:
         super().__init__(settings)
         self.profile = "zero cost"
         self.states = {"zero cost": ModelState("ready", 1.0, "")}
         detect, endpoint, compute = Worker("detect"), Worker("endpoint"), Worker("compute")
-        self._free = Engines(detector, Sure(), Echo(), Tone(reply_s), detect, endpoint, compute, compute)
+        self._free = Engines(detector, finished, Echo(), Tone(reply_s), detect, endpoint, compute, compute)
 
     @property
     def ready(self) -> bool:
@@ -127,6 +127,15 @@ def _detector(settings: Config, kind: str) -> SpeechDetector:
     return SileroDetector(from_config(settings).fetch("silero"))
 
 
+def _endpoint(settings: Config, smart_turn: bool) -> EndpointDetector:
+    if not smart_turn:
+        return Sure()
+    from voxtral_voice.endpoint import SmartTurn
+    from voxtral_voice.models.store import from_config
+
+    return SmartTurn(from_config(settings).fetch("smart_turn"), settings.engines.endpoint_threads)
+
+
 async def sample_lag(lags_ms: list[float], tick_s: float = _TICK_S) -> None:
     """How much later than asked the event loop wakes somebody, again and again."""
     loop = asyncio.get_running_loop()
@@ -147,11 +156,12 @@ async def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, required=True, help="to listen on, 127.0.0.1 alone")
     parser.add_argument("--vad", choices=["energy", "silero"], default="energy", help="what is speech")
+    parser.add_argument("--smart-turn", action="store_true", help="it decides about the end of a turn")
     parser.add_argument("--reply-s", type=float, default=REPLY_S, help="length of a reply (default %(default)s)")
     chosen = parser.parse_args()
     settings = config.load(overrides={"server.host": "127.0.0.1", "server.port": chosen.port})
     logs.configure(settings.logging)
-    manager = Ready(settings, _detector(settings, chosen.vad), chosen.reply_s)
+    manager = Ready(settings, _detector(settings, chosen.vad), _endpoint(settings, chosen.smart_turn), chosen.reply_s)
     server = Server(create_app(settings, manager), settings)
     lags_ms: list[float] = []
     serving = asyncio.create_task(server.serve())

@@ -11,8 +11,8 @@ PACKAGES = ("pipecat-ai[websocket,kokoro,whisper,silero]==1.14.0", "uvicorn>=0.4
 
 
 def folder() -> Path:
-    """VOXTRAL_BENCH_PEER, else one in the user's cache."""
-    chosen = os.environ.get("VOXTRAL_BENCH_PEER")
+    """BENCH_PEER, else one in the user's cache."""
+    chosen = os.environ.get("BENCH_PEER")
     return Path(chosen) if chosen else Path.home() / ".cache" / "voxtral-voice-bench" / "pipecat"
 
 

@@ -58,7 +58,7 @@ _HEAR_HZ = 16_000
 _TICK_S = 0.05
 _TIMEOUT_S = {"smart-turn": 1.0, "default": 3.0}
 """Of silence after which smart-turn's refusal counts no more."""
-_TUNINGS = ("smart-turn", "silence", "default", "zero-cost", "zero-cost-silero")
+_TUNINGS = ("smart-turn", "silence", "default", "zero-cost", "zero-cost-real")
 
 
 class Raw(FrameSerializer):
@@ -141,8 +141,9 @@ def _settings(module: Any, **chosen: Any) -> Any:
 def turns(tuning: str) -> tuple[Any, UserTurnStrategies]:
     """The voice detector and how it is decided that somebody has finished."""
     if tuning.startswith("zero-cost"):
-        detector = SileroVADAnalyzer() if tuning == "zero-cost-silero" else pipecat_zero_cost.Energy()
-        analyzer = pipecat_zero_cost.SureTurn()
+        real = tuning == "zero-cost-real"
+        detector = SileroVADAnalyzer() if real else pipecat_zero_cost.Energy()
+        analyzer = LocalSmartTurnAnalyzerV3() if real else pipecat_zero_cost.SureTurn()
         return detector, UserTurnStrategies(stop=[TurnAnalyzerUserTurnStopStrategy(turn_analyzer=analyzer)])
     if tuning == "silence":
         return SileroVADAnalyzer(), UserTurnStrategies(stop=[SpeechTimeoutUserTurnStopStrategy(user_speech_timeout=0)])
