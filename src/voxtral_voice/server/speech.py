@@ -69,8 +69,9 @@ def router(manager: ModelManager, config: Config) -> APIRouter:
         except ClientLeftError:
             return nobody()
         if body.stream_format == "sse":
-            return Stream(_events(first, clauses, body), "text/event-stream")
-        return Stream(_encoded(first, clauses, body.response_format), media_type(body.response_format, SPEAK_HZ))
+            return Stream(_events(first, clauses, body), clauses, "text/event-stream")
+        encoding = body.response_format
+        return Stream(_encoded(first, clauses, encoding), clauses, media_type(encoding, SPEAK_HZ))
 
     return routes
 

@@ -60,19 +60,20 @@ def sse(fields: dict[str, Any]) -> bytes:
 
 
 class Stream(StreamingResponse):
-    """The parts as they come. They are closed however it ends, and with them the engines behind them.
+    """The parts as they come. However it ends they are closed, and `source`, the engines' work behind them.
 
     Where they raise VoiceError it is too late for a status. The connection is then closed without the end that HTTP
     has for a complete answer, so that the client sees that this is not one.
     """
 
-    def __init__(self, parts: AsyncGenerator[bytes, None], media_type: str) -> None:
+    def __init__(self, parts: AsyncGenerator[bytes, None], source: AsyncGenerator[Any, None], media_type: str) -> None:
         # nginx would hold the first part back until its buffers are full
         super().__init__(parts, media_type=media_type, headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"})
         self._parts = parts
+        self._source = source
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with aclosing(self._parts):
+        async with aclosing(self._source), aclosing(self._parts):
             await super().__call__(scope, receive, send)
 
     async def stream_response(self, send: Send) -> None:

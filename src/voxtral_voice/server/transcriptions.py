@@ -61,7 +61,7 @@ def router(manager: ModelManager, config: Config) -> APIRouter:
             except BaseException:
                 await stretches.aclose()
                 raise
-            return Stream(_events(first, stretches), "text/event-stream")
+            return Stream(_events(first, stretches), stretches, "text/event-stream")
         except VoiceError as error:
             return refused(error)
         except (ClientLeftError, ClientDisconnect):
