@@ -103,15 +103,22 @@ def long_winded(parts: Script) -> None:
     parts.understander.answer = lambda said: f"You said {said}. " + ("That is all. " * (100 if said == LONG else 1))
 
 
+@pytest.fixture(params=["scripted", pytest.param("models", marks=pytest.mark.models)])
+def models(request: pytest.FixtureRequest) -> tuple[Program, Recording] | None:
+    """None: the scripts take their place."""
+    if request.param == "scripted":
+        return None
+    return request.getfixturevalue("program"), request.getfixturevalue("speech")
+
+
 @asynccontextmanager
-async def place(kind: str, folder: Path, request: pytest.FixtureRequest) -> AsyncIterator[Place]:
-    if kind == "scripted":
+async def place(folder: Path, models: tuple[Program, Recording] | None) -> AsyncIterator[Place]:
+    if models is None:
         folder.joinpath("question.wav").write_bytes(audio.to_wav(steady(0.6, 0.42, HEAR_HZ), HEAR_HZ))
         async with serving(long_winded, key="a-key") as server:
             yield Place(f"ws://127.0.0.1:{server.port}/ws", folder, "word42")
         return
-    program: Program = request.getfixturevalue("program")
-    recording: Recording = request.getfixturevalue("speech")
+    program, recording = models
     loud = recording.pcm * (0.3 / max(0.01, float(np.abs(recording.pcm).max())))
     folder.joinpath("question.wav").write_bytes(audio.to_wav(loud, HEAR_HZ))
     async with loaded(program) as url:
@@ -124,28 +131,21 @@ def sound_of(file: Path) -> Pcm:
         return audio.from_pcm16(wav.readframes(1 << 24))
 
 
-KINDS = ["scripted", pytest.param("models", marks=pytest.mark.models)]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-async def test_the_python_client_asks_and_is_answered(
-    kind: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+async def test_the_python_client_asks_and_is_answered(tmp_path: Path, models: tuple[Program, Recording] | None) -> None:
     (program,) = PYTHON
     assert len([line for line in program.splitlines() if line.strip()]) <= 25
     (tmp_path / "ask.py").write_text(program)
-    async with place(kind, tmp_path, request) as here:
+    async with place(tmp_path, models) as here:
         messages = await here.run(sys.executable, "ask.py")
         assert [each["type"] for each in messages[:2]] == ["connection", "connection"]
         done = messages[-1]
         assert (done["type"], done["status"]) == ("conversation_complete", "completed")
         heard = "".join(str(each["text"]) for each in messages if each["type"] == "transcription")
-        assert words_wrong(here.said, heard) <= (0 if kind == "scripted" else 0.2)
+        assert words_wrong(here.said, heard) <= (0.2 if models else 0)
         answer, text = sound_of(tmp_path / "answer.wav"), str(done["text"])
         assert text
-        if kind == "models":
-            spoken: Program = request.getfixturevalue("program")
-            assert words_wrong(text, await spoken.write_down(answer)) <= 0.25
+        if models is not None:
+            assert words_wrong(text, await models[0].write_down(answer)) <= 0.25
         else:
             assert text == "You said word42. That is all."
             assert len(answer) / SPEAK_HZ == pytest.approx(6 * 0.12, abs=0.01)
@@ -163,20 +163,19 @@ def node() -> list[str]:
     return [path] if major >= 22 else [path, "--experimental-websocket"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
 async def test_the_javascript_client_talks_writes_and_interrupts(
-    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+    tmp_path: Path, models: tuple[Program, Recording] | None
 ) -> None:
     command = node()
     (program,) = JAVASCRIPT
     (tmp_path / "client.mjs").write_text(program)
     (tmp_path / "driver.mjs").write_text(DRIVER)
-    async with place(kind, tmp_path, request) as here:
+    async with place(tmp_path, models) as here:
         messages = await here.run(*command, "driver.mjs")
         done = [each for each in messages if each["type"] == "conversation_complete"]
         assert [each["status"] for each in done] == ["completed", "interrupted", "completed"]
         heard = "".join(str(each["text"]) for each in messages if each["type"] == "transcription")
-        assert words_wrong(here.said, heard) <= (0 if kind == "scripted" else 0.2)
+        assert words_wrong(here.said, heard) <= (0.2 if models else 0)
         told = messages[-1]
         assert told["flushed"] == 1
         assert isinstance(told["played"], int)
