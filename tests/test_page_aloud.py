@@ -124,6 +124,7 @@ def real_server(folder: Path, port: int) -> Iterator[str]:
             process.wait()
 
 
+@pytest.mark.slow  # the program starts twice; test_page.py has the same with scripted engines
 @in_real_time
 async def test_keys_places_a_microphone_and_the_server_itself_may_be_missing(
     program: Program, speech: Recording, tmp_path: Path
