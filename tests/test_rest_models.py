@@ -12,8 +12,8 @@ from worlds import LAMP, LONG, words_wrong
 
 STORY = (
     "In the evening the wind turned, and rain came over the hills. Nobody had expected a storm so early in the year. "
-    "The fishermen pulled their nets on board and sailed home before it was dark. Only one small boat was missing, and her "
-    "name was not in the book. So the keeper lit his lamp, sat down at the window and waited until the morning."
+    "The fishermen pulled their nets on board and sailed home before it was dark. Only one small boat was missing, "
+    "and her name was not in the book. So the keeper lit his lamp, sat down at the window and waited until the morning."
 )
 pytestmark = pytest.mark.models
 FORMATS: tuple[Encoding, ...] = ("mp3", "opus")
