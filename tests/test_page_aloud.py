@@ -49,8 +49,8 @@ def errors(reference: str, hypothesis: str) -> float:
 
 
 async def new_line(visit: Visit, who: str, count: int) -> str:
-    """The line that makes them so many, once all of it is shown."""
-    await visit.has(f".line.{who}[data-final]:not([hidden])", count)
+    """The last line, once there are so many and all of it is shown."""
+    await visit.until(f"document.querySelectorAll('.line.{who}[data-final]:not([hidden])').length >= {count}")
     await visit.drawn()
     return (await visit.lines(who))[-1]
 

@@ -99,8 +99,9 @@ async def test_minutes_of_talk_over_a_loudspeaker(minutes: float, reader: Reader
 async def one_turn(visit: Visit, number: int, speech: Recording) -> Turn:
     heap = await heap_bytes(visit)
     await visit.page.evaluate(f"room.delay && (room.delay.delayTime.value = {0.1 + 0.05 * (number % 4)})")
-    began_s = await visit.now_s()
-    if number % SPOKEN_EVERY == 0:
+    began_s, cuts = await visit.now_s(), await visit.page.locator("del").count()
+    spoken = number % SPOKEN_EVERY == 0
+    if spoken:
         await visit.say(speech.pcm * np.float32(0.3 / np.max(np.abs(speech.pcm))), HEAR_HZ)
     else:
         await visit.page.fill("#text", "And then?")
@@ -112,7 +113,10 @@ async def one_turn(visit: Visit, number: int, speech: Recording) -> Turn:
     start_s, end_s = from_s + stretches[0][0], from_s + stretches[-1][1]
     started = [each for each in await visit.events("input_audio_buffer.speech_started") if each["at"] > start_s]
     assert started == [], f"it has interrupted itself in turn {number}"
-    await visit.has("del", 0)
+    if (
+        not spoken
+    ):  # a browser that stands still amid a sentence tears it, and its second half ends the answer to the first
+        await visit.has("del", cuts)
     echo, _, _ = await visit.taken(0, start_s)
     assert np.max(np.abs(echo)) > 0.005, "there was no echo to be kept out"
     assert await visit.page.evaluate("room.socket.bufferedAmount") < 20_000
