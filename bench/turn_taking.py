@@ -100,11 +100,16 @@ def judge(heard: list[Listened], rules: TurnRules, delay_ms: int) -> Result:
     return result
 
 
+def _short(heard: list[Listened], kind: str) -> int:
+    """Pauses of `kind` that should not end a turn."""
+    return sum(pause.kind == kind and pause.length_ms < _SHORT_MS for each in heard for pause in each.clip.pauses)
+
+
 def _tabulate(report: Report, heard: list[Listened], rules: Callable[[str], TurnRules], delay_ms: int) -> None:
     for eagerness in ("low", "medium", "high"):
         result = judge(heard, rules(eagerness), delay_ms)
         for kind, cut in result.cut.items():
-            n = sum(p.kind == kind and p.length_ms < _SHORT_MS for each in heard for p in each.clip.pauses)
+            n = _short(heard, kind)
             report.figure(f"{eagerness}: {kind} pauses < 0.9 s that ended the turn", cut, n, "pauses")
         report.values(f"{eagerness}: end of turn known", result.waits_ms)
         if eagerness == "medium" and result.names:
@@ -120,7 +125,9 @@ def _curve(
         result = judge(heard, replace(medium, grades=grades), delay_ms)
         points.append(plot.Point(statistics.median(result.waits_ms), result.cut["mid"], f"x {factor:g}"))
         report.values(f"silences x {factor:g}: end of turn known", result.waits_ms)
-        report.figure(f"silences x {factor:g}: mid-thought pauses cut", result.cut["mid"], len(heard), "pauses")
+        report.figure(
+            f"silences x {factor:g}: mid-thought pauses cut", result.cut["mid"], _short(heard, "mid"), "pauses"
+        )
     return points
 
 

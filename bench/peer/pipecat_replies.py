@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import Executor
 from typing import Any
 
 from pipecat.frames.frames import (
@@ -38,12 +39,13 @@ class Template(FrameProcessor):
 class SmolLM2Reply(FrameProcessor):
     """Our own SmolLM2 on a thread of this process, its text pushed piece by piece as an LLM service does."""
 
-    def __init__(self, model: Any, gate: asyncio.Lock) -> None:
+    def __init__(self, model: Any, thread: Executor) -> None:
+        """`thread`: the one that the model was made in, whose number of torch's threads it has."""
         from voxtral_voice import config
         from voxtral_voice.types import ReplySettings
 
         super().__init__()
-        self._model, self._gate = model, gate
+        self._model, self._thread = model, thread
         chosen = config.load().reply
         self._settings = ReplySettings(
             chosen.instructions,
@@ -71,13 +73,12 @@ class SmolLM2Reply(FrameProcessor):
                     loop.call_soon_threadsafe(pieces.put_nowait, each.text)
             loop.call_soon_threadsafe(pieces.put_nowait, None)
 
-        async with self._gate:  # the model's iterators belong to one thread at a time
-            writing = asyncio.create_task(asyncio.to_thread(write))
-            try:
-                await self.push_frame(LLMFullResponseStartFrame())
-                while (text := await pieces.get()) is not None:
-                    await self.push_frame(LLMTextFrame(text))
-                await self.push_frame(LLMFullResponseEndFrame())
-            finally:  # an interruption cancels this method
-                cancel.set()
-                await asyncio.shield(writing)
+        writing = loop.run_in_executor(self._thread, write)
+        try:
+            await self.push_frame(LLMFullResponseStartFrame())
+            while (text := await pieces.get()) is not None:
+                await self.push_frame(LLMTextFrame(text))
+            await self.push_frame(LLMFullResponseEndFrame())
+        finally:  # an interruption cancels this method
+            cancel.set()
+            await asyncio.shield(writing)

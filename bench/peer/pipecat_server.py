@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -108,14 +109,9 @@ class Models:
         list(heard.transcribe(np.zeros(_HEAR_HZ, np.float32), language="en")[0])
         for text in ("I heard you.", "This sentence is said once so that nothing is slow the first time."):
             spoken.create(text, voice="af_heart")
-        self._reply, self._gate, self._smollm2 = reply, asyncio.Lock(), None
+        self._thread, self._smollm2 = ThreadPoolExecutor(max_workers=1), None
         if reply == "smollm2":
-            import torch
-
-            from voxtral_voice.engines.smollm2 import SmolLM2
-
-            torch.set_num_threads(1)
-            self._smollm2 = SmolLM2(folder / "smollm2", context_tokens=2048)
+            self._smollm2 = self._thread.submit(_smollm2, folder / "smollm2").result()
 
     def hearing(self) -> FrameProcessor:
         return whisper.WhisperSTTService(device="cpu", compute_type="int8", settings=_settings(whisper, model="shared"))
@@ -123,7 +119,7 @@ class Models:
     def answering(self) -> FrameProcessor:
         if self._smollm2 is None:
             return pipecat_replies.Template()
-        return pipecat_replies.SmolLM2Reply(self._smollm2, self._gate)
+        return pipecat_replies.SmolLM2Reply(self._smollm2, self._thread)
 
     def speaking(self) -> FrameProcessor:
         return kokoro.KokoroTTSService(
@@ -132,6 +128,22 @@ class Models:
             settings=kokoro.KokoroTTSService.Settings(voice="af_heart"),
             stop_frame_timeout_s=20.0,  # its 3 s would drop a long sentence that a busy machine takes longer to say
         )
+
+
+def _smollm2(folder: Path) -> Any:
+    """As our server has it, in the thread that will run it: torch counts its threads for each of its callers."""
+    import torch
+
+    from voxtral_voice import config
+    from voxtral_voice.engines.smollm2 import SmolLM2
+    from voxtral_voice.types import Cancel, Message, ReplySettings, TextPart
+
+    torch.set_num_threads(1)
+    reply = config.load().reply
+    model = SmolLM2(folder, context_tokens=reply.context_tokens)
+    settings = ReplySettings(reply.instructions, language="en", max_tokens=8)
+    list(model.reply((Message("user", (TextPart("Hello."),)),), settings, Cancel()))
+    return model
 
 
 def _settings(module: Any, **chosen: Any) -> Any:
