@@ -159,6 +159,12 @@ def test_the_end_of_turn_model_is_asked_again_while_the_silence_goes_on() -> Non
     assert asked == [13, 16, 19, 22]
 
 
+def test_the_end_of_turn_model_is_not_asked_what_it_could_only_answer_too_late() -> None:
+    listener = Listener(RULES, finished=0.6).hear("#" * 10 + "." * 12)  # which waits for 300 ms of silence
+    assert [signal.at // WINDOW for signal in listener.of(AskEndpoint)] == [13, 16]  # not at 288 ms
+    assert listener.of(Ended) == [Ended(20 * WINDOW, 10 * WINDOW)]
+
+
 def test_speech_in_the_pause_takes_it_back_and_a_click_does_not() -> None:
     listener = Listener(finished=0.0).hear("#" * 10 + "....." + "##" + "." * 40)
     assert listener.story() == [("Started", 96), ("Paused", 416), ("Resumed", 544), ("Paused", 640), ("Ended", 1568)]

@@ -13,6 +13,8 @@ from enum import Enum, auto
 from voxtral_voice.turn_rules import TurnRules
 from voxtral_voice.types import HEAR_HZ
 
+_VERDICT = HEAR_HZ // 20  # the end-of-turn model takes 30 ms and the way there and back
+
 
 @dataclass(frozen=True, slots=True)
 class Signal:
@@ -238,16 +240,20 @@ class TurnTaker:
         since = self.position - (self._asked_at if asked else self._speech_end)
         if not rules.asks_endpoint or since < (rules.endpoint_every if asked else rules.endpoint_first):
             return []
+        if asked and self._needed() - (self.position - self._speech_end) < _VERDICT:
+            return []  # the turn would be over first, and the first clause is being spoken on the same cores
         self._asked_at = self.position
         return [AskEndpoint(self.position)]
 
     def _commit(self) -> list[Signal]:
-        """End the turn if the silence is long enough for what the end-of-turn model last said."""
+        """End the turn if the silence is long enough."""
         if self._candidate:  # speech may be coming back
             return []
-        silence = self.position - self._speech_end
-        needed = min(wait for least, wait in self.rules.grades if self._probability >= least)
-        return self._end() if silence >= needed else []
+        return self._end() if self.position - self._speech_end >= self._needed() else []
+
+    def _needed(self) -> int:
+        """Silence that ends the turn, by what the end-of-turn model last said."""
+        return min(wait for least, wait in self.rules.grades if self._probability >= least)
 
     def _end(self, *, too_long: bool = False) -> list[Signal]:
         speech_end = self._speech_end
