@@ -77,7 +77,7 @@ async def main() -> int:
     report.figure("memory in the middle", samples[n // 2].memory_bytes / 2**20, n, "MiB")
     report.figure("memory at the end", last.memory_bytes / 2**20, n, "MiB")
     report.figure("memory growth", growth(samples, "memory_bytes") / 2**20, n - n // 2, "MiB/min")
-    report.figure("files open with all sessions", samples[0].files, 1, "files")
+    report.figure("files open with all sessions", max(each.files for each in samples), n, "files")
     report.figure("files open after all have hung up", last.files, 1, "files")
     report.figure("threads at the end", last.threads, 1, "threads")
     report.finish(chosen.json)
