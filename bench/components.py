@@ -129,7 +129,7 @@ async def main() -> int:
     report = Report("components", {"audio": "recorded" if chosen.audio else "synthesised"})
     spoken = (await clips.of(chosen.audio))[0]
     pcm = spoken.pcm[: round(min(spoken.speech_end_ms / 1000, 8.0) * HEAR_HZ)]
-    bench = Bench(report, from_config(config.load()), 2 if chosen.quick else 15)
+    bench = Bench(report, from_config(config.load()), 2 if chosen.quick else 8)
     bench.plumbing()
     bench.turns(pcm)
     bench.hearing(pcm)
