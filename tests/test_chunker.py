@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from voxtral_voice import chunker
 from voxtral_voice.chunker import Chunker, ChunkRules
 
 RULES = ChunkRules(first_words=4, first_max_words=8, max_chars=160)
@@ -11,9 +12,9 @@ RULES = ChunkRules(first_words=4, first_max_words=8, max_chars=160)
 
 def chunk(text: str, step: int = 3) -> list[str]:
     """Feed `text` in small pieces, as a model writes it."""
-    chunker = Chunker(RULES)
-    clauses = [clause for at in range(0, len(text), step) for clause in chunker.push(text[at : at + step])]
-    return clauses + chunker.finish()
+    cutter = Chunker(RULES)
+    clauses = [clause for at in range(0, len(text), step) for clause in cutter.push(text[at : at + step])]
+    return clauses + cutter.finish()
 
 
 @pytest.mark.parametrize(
@@ -56,3 +57,23 @@ def test_clauses_grow_so_that_synthesis_keeps_ahead_of_the_voice() -> None:
 )
 def test_nothing_is_lost(text: str, step: int) -> None:
     assert "".join(chunk(text, step)).strip() == text.strip()
+
+
+def test_a_text_without_end_is_cut_in_a_time_that_grows_with_its_length_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    segmenter = chunker._segmenter
+
+    class Counting:
+        def __init__(self, language: str) -> None:
+            self._language = language
+
+        def segment(self, text: str) -> list[str]:
+            read.append(len(text))
+            found: list[str] = segmenter(self._language).segment(text)
+            return found
+
+    monkeypatch.setattr(chunker, "_segmenter", Counting)
+    text = "a. " * 700 + "b" * 3000
+    cutter = Chunker(RULES)
+    assert "".join(cutter.push(text) + cutter.finish()) == text
+    assert max(read) <= 4 * RULES.max_chars

@@ -46,6 +46,8 @@ def test_a_long_turn_is_cut_to_the_length_asked_for() -> None:
     deltas, end = reply("word " * 500, ReplySettings("", max_tokens=20))
     assert "".join(deltas).count("word") == 20
     assert end.reason == "length"
+    deltas, _ = reply("क" * 100_000, ReplySettings("", max_tokens=20))
+    assert len("".join(deltas)) < 400
 
 
 def test_a_cancelled_reply_stops_after_the_sentence() -> None:

@@ -18,6 +18,7 @@ _DEVANAGARI = re.compile(r"[\u0900-\u097f]")
 _CLOSED = "।॥。！？"  # ends of sentences that no space follows
 _GROWTH = 2.0  # a clause must be synthesised while the one before it plays, so lengths grow step by step
 _SECOND_CHARS = 70
+_REACH = 4  # clauses' lengths in which a sentence's end is looked for: beyond it the clause ends inside the sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +79,10 @@ class Chunker:
 
     def _sentence(self, final: bool) -> int | None:
         """Where the first sentence ends, once it is certain: something follows it."""
-        if not _END.search(self._text):
+        head = self._text[: _REACH * self._rules.max_chars]
+        if not _END.search(head):
             return None
-        sentences = _segmenter("hi" if _DEVANAGARI.search(self._text) else "en").segment(self._text)
+        sentences = _segmenter("hi" if _DEVANAGARI.search(head) else "en").segment(head)
         length = 0
         for sentence in sentences[:-1]:
             length += len(sentence)

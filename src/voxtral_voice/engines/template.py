@@ -13,6 +13,7 @@ _WORDING = {
     "hi": ("मैंने सुन लिया।", " आपने कहा: {text}"),
 }
 _ENDS = ".!?।。！？…"
+_MOST_CHARS = 16  # of what counts as one token: something without spaces may be as long as a book
 
 
 def script_language(text: str) -> str:
@@ -37,7 +38,7 @@ class Template:
         if not words:
             yield Finished("nothing_heard")
             return
-        text = " ".join(words[: settings.max_tokens])
+        text = " ".join(words[: settings.max_tokens])[: settings.max_tokens * _MOST_CHARS]
         first, second = _WORDING[script_language(text) or "en"]
         said = second.format(text=text if text[-1] in _ENDS else f"{text}{'।' if script_language(text) else '.'}")
         for sentence in (first, said):
