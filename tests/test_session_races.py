@@ -193,6 +193,40 @@ def test_the_id_of_the_turn_under_way_cannot_be_taken() -> None:
     assert statuses(c) == [("completed", "")]
 
 
+def test_the_id_of_a_turn_is_free_again_once_its_item_is_deleted_or_the_turn_forgotten() -> None:
+    async def story(c: Conversation) -> None:
+        await c.say(1.0)
+        await c.hush(5.0)
+        said = c.all(UserStarted)[0].item_id
+        c.session.delete(said)
+        c.session.add(written(said))
+        await c.say(1.0)
+        c.session.clear()
+        await c.wait(0.1)
+        c.session.add(written(c.all(UserStarted)[1].item_id))
+        await c.wait(0.1)
+
+    assert converse(story).all(Failed) == []
+
+
+def test_a_turn_that_waits_behind_a_reply_is_answered_when_that_replys_item_is_deleted() -> None:
+    rules = SessionSettings.of(config.load(environ={})).rules
+    assert rules is not None
+
+    async def story(c: Conversation) -> None:
+        await c.say(1.0, 11)
+        await c.hush(1.0)
+        await c.say(0.5, 22)
+        await c.hush(0.5)
+        (reply,) = [item.id for item in c.session.items() if item.role == "assistant"]
+        c.session.delete(reply)
+        await c.hush(8.0)
+
+    c = converse(story, rules=replace(rules, interrupts=False))
+    assert statuses(c) == [("cancelled", "client_cancelled"), ("completed", "")]
+    assert texts(c)[-1][1].startswith("You said word22")
+
+
 def test_a_full_conversation_takes_no_more_of_the_clients_items() -> None:
     async def story(c: Conversation) -> None:
         for index in range(18):

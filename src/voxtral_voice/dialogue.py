@@ -41,7 +41,7 @@ class Dialogue:
         self.outbox = Outbox(config.limits.outbox_bytes)
         self.turn = 0
         self.opened = ""
-        """The item that the user's latest turn becomes; the client knows its id before it is there."""
+        """The item that the turn under way becomes; the client knows its id before it is there."""
         self._engines = engines
         self._config = config
         self._metrics = metrics
@@ -194,7 +194,7 @@ class Dialogue:
             self.turn += 1
         self.outbox.drop_before(self.turn)
         self.retract()
-        self._owed = False
+        self._owed = self._owed and reason == "client_cancelled"  # whoever cancels for the client pays
         reply, self._reply = self._reply, None
         tail = self._last if self._last is not None and self._last.playout.heard_until() > now else None
         if tail is not None:
@@ -216,10 +216,8 @@ class Dialogue:
             return
         if self._reply is None or response_id not in (None, self._reply.response_id):
             raise VoiceError("response_cancel_not_active", "Cancellation failed: no active response found")
-        owed = self._owed
         self.interrupt("client_cancelled", now)
-        self._owed = owed
-        self._pay(now)
+        self.pay(now)
 
     def configure(self, settings: SessionSettings) -> None:
         self.retract()
@@ -249,7 +247,7 @@ class Dialogue:
             self._reply, self._last = None, reply
             self._mouth.finish(reply)
             self.leave_unwritten(self.history.items)
-            self._pay(now)
+            self.pay(now)
 
     async def close(self) -> None:
         """Stop everything and wait for it."""
@@ -260,7 +258,7 @@ class Dialogue:
             await reply.wait()
         self.outbox.close()
 
-    def _pay(self, now: float) -> None:
+    def pay(self, now: float) -> None:
         """Answer the turn that ended while a reply was not to be interrupted, if one did."""
         owed, self._owed = self._owed, False
         if owed and self.settings.answers:

@@ -36,11 +36,14 @@ class Edits:
     def delete(self, item_id: str, now: float) -> None:
         """A reply that is still being spoken is cancelled first. Raises VoiceError for an unknown item."""
         self._history.get(item_id)
-        if self._dialogue.is_saying(item_id):
+        saying = self._dialogue.is_saying(item_id)
+        if saying:
             self._dialogue.interrupt("client_cancelled", now)
         self._history.delete(item_id)
         self._dialogue.retract()
         self._dialogue.emit(ItemDeleted(self._dialogue.turn, item_id))
+        if saying:
+            self._dialogue.pay(now)
 
     def truncate(self, item_id: str, content_index: int, audio_end_ms: int) -> None:
         """The client knows what was heard; that wins over our estimate. Raises VoiceError for an unknown item."""

@@ -97,7 +97,8 @@ class Floor:
                 f"the buffer holds {length_ms} ms of audio; a turn needs at least {_LEAST_COMMIT_MS}",
             )
         if length_ms > self._config.turns.max_turn_ms:
-            self._item_id, self._last_end = "", self._recording.end
+            self._item_id, self._joins, self._dialogue.opened = "", False, ""
+            self._last_end = self._recording.end
             limit_s = self._config.turns.max_turn_ms / 1000
             raise VoiceError(
                 "turn_too_long", f"a turn of {length_ms / 1000:.0f} s is too long; at most {limit_s:.0f} s"
@@ -115,7 +116,7 @@ class Floor:
         self._unduck()
         self._scribe.leave_off()
         self._dialogue.retract()
-        self._item_id, self._joins = "", False
+        self._item_id, self._joins, self._dialogue.opened = "", False, ""
         self._last_end = self._recording.end
         self._dialogue.emit(BufferCleared(self._dialogue.turn))
 
@@ -180,7 +181,8 @@ class Floor:
 
     def _add(self, end: int, *, answer: bool, speech_end_at: float, now: float) -> None:
         item = self._item(end)
-        self._item_id, self._joins, self._last_end = "", False, end
+        self._item_id, self._joins, self._dialogue.opened = "", False, ""
+        self._last_end = end
         self._scribe.leave_off()
         self._dialogue.commit(item, answer=answer, speech_end_at=speech_end_at, now=now)
 
