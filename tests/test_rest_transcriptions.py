@@ -174,8 +174,11 @@ async def test_what_cannot_be_written_down_is_refused_with_the_field_to_mend() -
             "application/x-www-form-urlencoded",
             "multipart/form-data",
             "multipart/form-data; boundary=x",
+            "multipart/form-data; boundary=x; charset=undefined",
+            "multipart/form-data; boundary=x; charset=punycode",
         ):
-            answer = await client.post(PATH, content=b"file=x", headers={"Content-Type": kind})
+            form = b'--x\r\nContent-Disposition: form-data; name="prompt"\r\n\r\nx\r\n--x--\r\n'
+            answer = await client.post(PATH, content=form, headers={"Content-Type": kind})
             assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_event"), kind
         answer = await client.post(PATH, files={"file": ("x.wav", ONE[:20_000])})
         assert answer.status_code == 200, "it lives"

@@ -210,4 +210,7 @@ class Connection:
                 await self._send(self._wire.obey(session, message) or ())
             except VoiceError as error:
                 await self._send([self._wire.error(error, fault=False)])
+            await asyncio.sleep(
+                0
+            )  # thousands of small messages come in one packet, and nothing above waits for anything
             await session.caught_up()  # meanwhile the socket is not read and TCP holds the rest

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import IO
 
+from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -16,6 +17,7 @@ from voxtral_voice.types import VoiceError
 
 _FIELDS = 32
 _FIELD_BYTES = 65_536
+_CHARSETS = (b"utf-8", b"us-ascii")  # Python has others, and some of them take seconds for a field, on the event loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,11 @@ async def form_of(request: Request) -> AsyncIterator[Form]:
 
     Raises VoiceError: invalid_event, and what `receive` raises.
     """
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
+    kind, options = parse_options_header(request.headers.get("content-type"))
+    if kind != b"multipart/form-data":
         raise VoiceError("invalid_event", "a recording comes as multipart/form-data with a `file`", param="file")
+    if options.get(b"charset", b"utf-8").lower() not in _CHARSETS:
+        raise VoiceError("invalid_event", "a form is written in UTF-8")
     try:
         given = await request.form(max_files=1, max_fields=_FIELDS, max_part_size=_FIELD_BYTES)
     except HTTPException as error:
