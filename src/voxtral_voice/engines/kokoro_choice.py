@@ -10,6 +10,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,7 +43,7 @@ def faster(onnx_folder: Path, voices: Path, choice: VoiceChoice, threads: int, r
     keeps the answer; it counts for the same CPU, threads and versions only. Takes about 10 s without an answer there.
     Raises VoiceError("model_failed") and onnxruntime's errors for damaged models.
     """
-    situation = _situation(threads)
+    situation = _situation(threads, margins_for(choice))
     known = _recall(remember, situation)
     if known is not None:
         name, seconds = known
@@ -81,11 +82,12 @@ def _measure(folder: Path, style: Pcm, threads: int, margins: Margins) -> dict[N
     return {name: statistics.median(times[1:]) for name, times in took.items()}
 
 
-def _situation(threads: int) -> dict[str, Any]:
+def _situation(threads: int, margins: Margins) -> dict[str, Any]:
     """What the answer depends on."""
     return {
         "cpu": _cpu(),
         "threads": threads,
+        "margins": asdict(margins),
         "torch": torch.__version__,
         "onnxruntime": onnxruntime.__version__,
     }
