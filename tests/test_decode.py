@@ -192,9 +192,10 @@ async def test_a_decoder_ends_with_the_request(child: list[int]) -> None:
     with stored(b"RIFF") as file:
         asking = asyncio.create_task(decoded(file, 1))
         await until(lambda: child)
+        await asyncio.sleep(0.3)  # it writes faster than anybody reads
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await asking
+            await asyncio.wait_for(asking, 60)
     with pytest.raises(ProcessLookupError):
         os.kill(child[0], 0)
 

@@ -49,7 +49,9 @@ async def decoded(file: IO[bytes], longest_s: float) -> Pcm:
     finally:
         if process.returncode is None:
             process.kill()
-            await process.wait()
+        # asyncio tells of a process's end only when its pipes have been read to theirs, and stops reading a full one.
+        await asyncio.gather(_read(process.stdout, 0), _read(process.stderr, 0))
+        await process.wait()
     if process.returncode != 0:
         raise _refusal(process.returncode, complaint.result())
     return audio.from_pcm16(sound.result())
