@@ -177,4 +177,4 @@ fetch_models
 step ruff format --check .
 step ruff check .
 step mypy
-step pytest -m "not slow"
+step pytest -m "not slow" --timeout 400

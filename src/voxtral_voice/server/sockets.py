@@ -207,10 +207,10 @@ class Connection:
                 await asyncio.sleep(_BREATH_S)
                 continue
             try:
-                await self._send(self._wire.obey(session, message) or ())
+                answers = list(self._wire.obey(session, message) or ())
             except VoiceError as error:
-                await self._send([self._wire.error(error, fault=False)])
-            await asyncio.sleep(
-                0
-            )  # thousands of small messages come in one packet, and nothing above waits for anything
+                answers = [self._wire.error(error, fault=False)]
+            if answers:  # what needs none is obeyed also while the client reads nothing: it may be an interruption
+                await self._send(answers)
+            await asyncio.sleep(0)  # thousands of small messages come in one packet; others have their turn in between
             await session.caught_up()  # meanwhile the socket is not read and TCP holds the rest
