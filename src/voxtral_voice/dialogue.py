@@ -69,8 +69,8 @@ class Dialogue:
 
     @property
     def unheard(self) -> bool:
-        """A reply is certain and nothing of it has been sent yet."""
-        return self._reply is not None and self._reply.playout.sent_ms() == 0
+        """A reply is certain and nothing of it has been sent yet, neither sound nor words."""
+        return self._reply is not None and not self._reply.begun
 
     def being_heard(self, now: float) -> bool:
         """Sound of a reply is coming out of the client's loudspeaker, as far as can be told from here."""

@@ -77,10 +77,11 @@ class Mouth:
             self.emit(ItemDeleted(turn, item_id))
 
     def fall_silent(self, reply: Reply, now: float, *, void: bool) -> None:
-        """Nothing more of it is heard; history holds what was. `void`: the model is not to know of it."""
+        """Nothing more of it is heard; history holds what was. `void`: the model is not to know of it, unless it is
+        written: its words have been read, and the user may come back to them."""
         if item := self._history.find(reply.item_id):
             text = reply.playout.heard_text(reply.heard_ms(now)) if item.spoken else item.text
-            self._history.replace(replace(item, part=TextPart(text), void=void))
+            self._history.replace(replace(item, part=TextPart(text), void=void and item.spoken))
         reply.playout.stop(now)
 
     def finish(self, reply: Reply) -> None:
