@@ -149,6 +149,27 @@ async def test_a_connection_is_as_the_client_wants_it() -> None:
         assert len(client.all("speech_response")) == sounds
 
 
+async def test_what_is_written_goes_on_where_the_conversation_is_full() -> None:
+    def brief(parts: Script) -> None:
+        quick(parts)
+        parts.understander.answer = lambda said: "Yes."
+
+    full: dict[str, object] = {"limits.conversation_items": 16, "limits.conversation_bytes": 1 << 20}
+    async with serving(brief, overrides=full) as server, simple(url(server), microphone=False) as client:
+        await client.send(type="connection", output="text")
+        seen = server.script.understander.seen
+        for number in range(10):
+            await client.send(type="text", text=f"Question {number}.")
+            assert (await client.message("conversation_complete"))["status"] == "completed"
+            assert seen[-1][-1].text == f"Question {number}."
+        assert len(seen[-1]) == 16  # the last one is not answered yet
+        for number in range(4):
+            await client.send(type="text", text=f"{number}" * 400_000)
+            assert (await client.message("conversation_complete"))["status"] == "completed"
+        assert [message.text[:1] for message in seen[-1] if message.role == "user"] == ["2", "3"]
+        assert client.all("error") == []
+
+
 WRONG: list[tuple[str | bytes, str, str | None]] = [
     ("hello", "invalid_json", None),
     ("[1]", "invalid_event", "type"),

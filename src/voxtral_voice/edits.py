@@ -15,14 +15,17 @@ class Edits:
         self._dialogue = dialogue
         self._history = dialogue.history
 
-    def add(self, item: Item, after: str | None) -> None:
-        """Raises VoiceError when it does not fit in."""
+    def add(self, item: Item, after: str | None, *, makes_room: bool = False) -> None:
+        """`makes_room`: in a full conversation the oldest items go; else raises VoiceError when it does not fit in."""
         if item.id == self._dialogue.opened:  # the id of the turn under way is known before its item exists
             raise VoiceError("invalid_event", f"the user is saying {item.id!r}", param="item.id")
-        self._history.check_room(item)
+        if not makes_room:
+            self._history.check_room(item)
         previous = self._history.add(item, after)
         self._dialogue.retract()
         self._dialogue.emit(ItemAdded(self._dialogue.turn, item, previous))
+        for gone in self._history.shed():
+            self._dialogue.emit(ItemDeleted(self._dialogue.turn, gone))
         # The last one is heard by the answer that is asked for next.
         self._dialogue.leave_unwritten(self._history.items[:-1])
 

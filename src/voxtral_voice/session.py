@@ -117,9 +117,11 @@ class Session:
         """Listen and answer otherwise from here on. `echo` comes back in order, as `Configured`."""
         self._post(lambda: self._configure(settings, echo), event_id)
 
-    def add(self, item: Item, after: str | None = None, event_id: str | None = None) -> None:
-        """A written message, or one of an earlier conversation."""
-        self._post(lambda: self._edits.add(item, after), event_id)
+    def add(
+        self, item: Item, after: str | None = None, event_id: str | None = None, *, makes_room: bool = False
+    ) -> None:
+        """A written message, or one of an earlier conversation. `makes_room`: when it is full, the oldest go for it."""
+        self._post(lambda: self._edits.add(item, after, makes_room=makes_room), event_id)
 
     def retrieve(self, item_id: str, event_id: str | None = None) -> None:
         self._post(lambda: self._edits.retrieve(item_id), event_id)

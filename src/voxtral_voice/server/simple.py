@@ -138,7 +138,8 @@ class SimpleWire:
                 session.hear(self._microphone.push(pcm))
             case Text() as written:
                 session.cancel()
-                session.add(Item(new_id("item"), "user", TextPart(written.text), spoken=False))
+                # As with what is said: nobody here could delete an old item to make room for another.
+                session.add(Item(new_id("item"), "user", TextPart(written.text), spoken=False), makes_room=True)
                 session.respond()
             case Interrupt():
                 session.cancel()
