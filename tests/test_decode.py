@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from typing import IO
 
@@ -16,6 +17,7 @@ import pytest
 
 from realtime_server import until
 from sound_files import contained, encoded, flac_bomb, lying_wav, steady, wav, whistle
+from voxtral_voice import audio
 from voxtral_voice.decode import decoded
 from voxtral_voice.decode_child import samples
 from voxtral_voice.types import HEAR_HZ, Pcm, VoiceError
@@ -49,6 +51,22 @@ def stored(data: bytes) -> IO[bytes]:
     file.write(data)
     file.flush()
     return file
+
+
+async def test_who_shares_the_loop_does_not_wait_for_the_samples_to_be_counted_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from_pcm16, threads = audio.from_pcm16, list[threading.Thread]()
+
+    def watched(data: bytes) -> Pcm:
+        threads.append(threading.current_thread())
+        return from_pcm16(data)
+
+    monkeypatch.setattr(audio, "from_pcm16", watched)
+    with stored(wav(steady(1))) as file:
+        assert len(await decoded(file, 60)) == HEAR_HZ
+    assert len(threads) == 1
+    assert threads[0] is not threading.current_thread()
 
 
 @pytest.mark.parametrize("name", WHISTLES)

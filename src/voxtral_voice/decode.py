@@ -54,7 +54,7 @@ async def decoded(file: IO[bytes], longest_s: float) -> Pcm:
         await process.wait()
     if process.returncode != 0:
         raise _refusal(process.returncode, complaint.result())
-    return audio.from_pcm16(sound.result())
+    return await asyncio.to_thread(audio.from_pcm16, sound.result())  # 10 min are 40 MB: conversations go on meanwhile
 
 
 async def _read(pipe: asyncio.StreamReader, most_bytes: int) -> bytes:
