@@ -40,7 +40,7 @@ ModelChoice = Annotated[str, Field(min_length=1)] | None
 
 def _no_other_path(path: str) -> str:
     # What answers there is open to everybody and would stand in the way of what is there.
-    if path.split("/")[1] in ("", "v1", "web", "docs", "redoc", "openapi.json", "status", "metrics", "performance"):
+    if path.split("/")[1] in ("", "v1", "web", "docs", "openapi.json", "status", "metrics", "performance"):
         raise ValueError("the server has something else there; choose one such as /ping or /healthz")
     return path
 

@@ -18,7 +18,7 @@ from voxtral_voice import __version__
 from voxtral_voice.config import Config
 from voxtral_voice.metrics import Metrics
 from voxtral_voice.models.manager import ModelManager
-from voxtral_voice.server import health, pages, rest, speech, transcriptions
+from voxtral_voice.server import described, health, pages, rest, speech, transcriptions
 from voxtral_voice.server.body import Bodies
 from voxtral_voice.server.door import Admission, Door
 from voxtral_voice.server.last_use import LastUse
@@ -52,7 +52,7 @@ def create_app(config: Config, manager: ModelManager, key: str | None = None) ->
             await loading
         manager.close()
 
-    app = FastAPI(title="Voxtral Voice", version=__version__, lifespan=lifespan)
+    app = FastAPI(title="Voxtral Voice", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     alone = FastAPI(title="Voxtral Voice: health", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     bodies = Bodies(server.message_bytes, server.body_timeout_s)
     uploads = Bodies(server.upload_bytes, server.upload_timeout_s)
@@ -79,6 +79,7 @@ def create_app(config: Config, manager: ModelManager, key: str | None = None) ->
     app.include_router(speech.router(manager, config))
     app.include_router(transcriptions.router(manager, config))
     app.include_router(pages.router())
+    app.include_router(described.router(app.openapi))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
