@@ -24,7 +24,7 @@ from voxtral_voice.server.door import Admission, Door
 from voxtral_voice.server.last_use import LastUse
 from voxtral_voice.server.places import Places
 from voxtral_voice.server.realtime import RealtimeWire
-from voxtral_voice.server.refused import refused
+from voxtral_voice.server.refused import FAULT, Refusal
 from voxtral_voice.server.simple import SimpleWire
 from voxtral_voice.server.sockets import SocketDoor
 from voxtral_voice.types import VoiceError
@@ -59,6 +59,7 @@ def create_app(config: Config, manager: ModelManager, key: str | None = None) ->
     places = Places(config.limits.requests)
     app.state.door, app.state.bodies, app.state.health = sockets, (bodies, uploads), alone
     for each in (app, alone):
+        each.state.metrics = metrics
         each.include_router(health.router(config, manager, metrics, lambda: sockets.active, last_use))
         each.add_middleware(
             Door,
@@ -67,7 +68,6 @@ def create_app(config: Config, manager: ModelManager, key: str | None = None) ->
             uploads=uploads,
             places=places,
             also_open=server.health_path,
-            metrics=metrics,
             last_use=last_use,
         )
         each.add_exception_handler(HTTPException, _not_routed)
@@ -85,11 +85,11 @@ def create_app(config: Config, manager: ModelManager, key: str | None = None) ->
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         param = ".".join(str(part) for part in first["loc"] if part != "body")
-        return refused(VoiceError("invalid_event", f"{param}: {first['msg']}".removeprefix(": "), param=param))
+        return Refusal(VoiceError("invalid_event", f"{param}: {first['msg']}".removeprefix(": "), param=param))
 
     @app.exception_handler(Exception)
     async def fault(_: Request, error: Exception) -> JSONResponse:  # the log has it all: it is raised again behind this
-        return refused(VoiceError("internal_error", "something went wrong in the server"))
+        return Refusal(FAULT)
 
     @app.websocket("/v1/realtime")
     async def realtime(socket: WebSocket) -> None:
@@ -112,7 +112,7 @@ async def _not_routed(request: Request, error: Exception) -> JSONResponse:
             known = VoiceError("method_not_allowed", f"{request.method} is not answered here")
         case _:
             known = VoiceError("invalid_event", error.detail)
-    answer = refused(known)
+    answer = Refusal(known)
     answer.headers.update(error.headers or {})
     return answer
 

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from voxtral_voice.metrics import Metrics
 from voxtral_voice.server import pages
 from voxtral_voice.server.body import Bodies
 from voxtral_voice.server.key import admits
 from voxtral_voice.server.last_use import LastUse
 from voxtral_voice.server.origin import foreign
 from voxtral_voice.server.places import Places
-from voxtral_voice.server.refused import refused
+from voxtral_voice.server.refused import Refusal
 from voxtral_voice.types import VoiceError
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -63,7 +62,6 @@ class Door:
         uploads: Bodies,
         places: Places,
         also_open: str,
-        metrics: Metrics,
         last_use: LastUse,
     ) -> None:
         self._app = app
@@ -72,7 +70,6 @@ class Door:
         self._uploads = uploads
         self._places = places
         self._open = OPEN | {also_open}
-        self._metrics = metrics
         self._last_use = last_use
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,8 +86,7 @@ class Door:
                     else:
                         return
                 except VoiceError as error:
-                    self._metrics.errors.labels(error.code).inc()
-                    await refused(error)(scope, receive, send)
+                    await Refusal(error)(scope, receive, send)
                     return
             if self._is_use(scope):
                 until_answered.enter_context(self._last_use.under_way())

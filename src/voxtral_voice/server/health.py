@@ -13,7 +13,7 @@ from voxtral_voice.config import Config
 from voxtral_voice.metrics import Metrics
 from voxtral_voice.models.manager import ModelManager
 from voxtral_voice.server.last_use import LastUse
-from voxtral_voice.server.refused import refused
+from voxtral_voice.server.refused import Refusal
 
 
 def router(
@@ -43,7 +43,7 @@ def router(
     async def ready() -> Response:
         """200 once a real turn has gone through every engine, 503 before."""
         refusal = manager.refusal()
-        return JSONResponse({"ready": True}) if refusal is None else refused(refusal)
+        return JSONResponse({"ready": True}) if refusal is None else Refusal(refusal, noted=False)
 
     @routes.get("/status")
     async def status() -> dict[str, object]:

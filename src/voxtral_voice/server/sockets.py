@@ -81,9 +81,8 @@ class SocketDoor:
         """One connection, from handshake to close. `speak`: the wire for it."""
         offered = socket.scope.get("subprotocols") or []
         await socket.accept(subprotocol="realtime" if "realtime" in offered else None)
-        connection = Connection(socket, self._config, speak(socket, self._config))
+        connection = Connection(socket, self._config, self._metrics, speak(socket, self._config))
         if refusal := self._admission.refusal(socket.scope):
-            self._metrics.errors.labels(refusal.code).inc()
             await connection.refuse(refusal, CLOSE_KEY)
             return
         if refusal := self._refusal():
@@ -91,7 +90,7 @@ class SocketDoor:
             return
         self._connections.add(connection)
         try:
-            await connection.run(self._manager, self._metrics)
+            await connection.run(self._manager)
         finally:
             self._connections.discard(connection)
 
@@ -101,7 +100,6 @@ class SocketDoor:
 
     def _refusal(self) -> VoiceError | None:
         if self.active >= self._config.limits.sessions:
-            self._metrics.errors.labels("at_capacity").inc()
             return VoiceError("at_capacity", f"all {self._config.limits.sessions} conversations are taken: try again")
         return self._manager.refusal()
 
@@ -109,9 +107,10 @@ class SocketDoor:
 class Connection:
     """One client."""
 
-    def __init__(self, socket: WebSocket, config: Config, wire: Wire) -> None:
+    def __init__(self, socket: WebSocket, config: Config, metrics: Metrics, wire: Wire) -> None:
         self._socket = socket
         self._config = config
+        self._metrics = metrics
         self._wire = wire
         self._sending = asyncio.Lock()
         limits, now = config.limits, asyncio.get_running_loop().time()
@@ -120,7 +119,7 @@ class Connection:
 
     async def refuse(self, reason: VoiceError, close_code: int) -> None:
         """A refused handshake shows a browser only 1006; an error event says why."""
-        await self._send([self._wire.error(reason, fault=close_code not in (CLOSE_KEY, CLOSE_OVER))])
+        await self._send([self._error(reason, fault=close_code not in (CLOSE_KEY, CLOSE_OVER))])
         await self.leave(close_code, reason.code)
 
     async def leave(self, code: int, reason: str) -> None:
@@ -130,9 +129,9 @@ class Connection:
                 async with asyncio.timeout(_FAREWELL_S):
                     await self._socket.close(code, reason)
 
-    async def run(self, manager: ModelManager, metrics: Metrics) -> None:
+    async def run(self, manager: ModelManager) -> None:
         logs.session.set(self._wire.session_id)
-        session = Session(manager.engines, self._config, metrics, self._wire.settings(), self._wire.session_id)
+        session = Session(manager.engines, self._config, self._metrics, self._wire.settings(), self._wire.session_id)
         await self._send([self._wire.created()])
         owner = asyncio.create_task(session.run(), name="session")
         tasks = [
@@ -181,6 +180,11 @@ class Connection:
             await asyncio.sleep(min(end - now, limits.idle_s - idle_s))
         await self.refuse(reason, CLOSE_OVER)
 
+    def _error(self, reason: VoiceError, *, fault: bool) -> Message:
+        """What did not come as far as the session, which counts its own."""
+        self._metrics.errors.labels(reason.code).inc()
+        return self._wire.error(reason, fault=fault)
+
     async def _send(self, messages: Iterable[Message | bytes]) -> None:
         self._happened_at = asyncio.get_running_loop().time()
         async with self._sending:
@@ -203,13 +207,13 @@ class Connection:
             message: str | bytes = text if text is not None else frame.get("bytes") or b""
             size = len(message) if isinstance(message, str) else round(len(message) * _AS_BASE64)
             if not self._ingest.admits(size, self._wire.input_hz, self._happened_at):
-                await self._send([self._wire.error(VoiceError("rate_limited", self._ingest.rule), fault=False)])
+                await self._send([self._error(VoiceError("rate_limited", self._ingest.rule), fault=False)])
                 await asyncio.sleep(_BREATH_S)
                 continue
             try:
                 answers = list(self._wire.obey(session, message) or ())
             except VoiceError as error:
-                answers = [self._wire.error(error, fault=False)]
+                answers = [self._error(error, fault=False)]
             if answers:  # what needs none is obeyed also while the client reads nothing: it may be an interruption
                 await self._send(answers)
             await asyncio.sleep(0)  # thousands of small messages come in one packet; others have their turn in between

@@ -15,8 +15,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from voxtral_voice.config import Config
 from voxtral_voice.encode import Encoding, encoder, media_type
 from voxtral_voice.models.manager import ModelManager
-from voxtral_voice.server.refused import error_object, refused
-from voxtral_voice.server.stream import ClientLeftError, Stream, nobody, sse, while_waited_for
+from voxtral_voice.server.refused import Refusal
+from voxtral_voice.server.stream import EVENTS, ClientLeftError, Stream, nobody, sse, while_waited_for
 from voxtral_voice.server.wire_session import MODEL, voice_name
 from voxtral_voice.speech import read_aloud
 from voxtral_voice.types import SPEAK_HZ, Pcm, Voice, VoiceError
@@ -65,11 +65,11 @@ def router(manager: ModelManager, config: Config) -> APIRouter:
                 await clauses.aclose()
                 raise
         except VoiceError as error:
-            return refused(error)
+            return Refusal(error)
         except ClientLeftError:
             return nobody()
         if body.stream_format == "sse":
-            return Stream(_events(first, clauses, body), clauses, "text/event-stream")
+            return Stream(_events(first, clauses, body), clauses, EVENTS)
         encoding = body.response_format
         return Stream(_encoded(first, clauses, encoding), clauses, media_type(encoding, SPEAK_HZ))
 
@@ -108,7 +108,7 @@ async def _encoded(first: Pcm, clauses: AsyncGenerator[Pcm, None], encoding: Enc
 
 
 async def _events(first: Pcm, clauses: AsyncGenerator[Pcm, None], body: SpeechIn) -> AsyncGenerator[bytes, None]:
-    """The same in server-sent events; an error is one of them."""
+    """The same in server-sent events."""
     samples = 0
 
     async def counted() -> AsyncGenerator[Pcm, None]:
@@ -119,15 +119,11 @@ async def _events(first: Pcm, clauses: AsyncGenerator[Pcm, None], body: SpeechIn
                 yield pcm
 
     samples += len(first)
-    try:
-        async with aclosing(_encoded(first, counted(), body.response_format)) as parts:
-            async for part in parts:
-                for start in range(0, len(part), _DELTA_BYTES):
-                    delta = base64.b64encode(part[start : start + _DELTA_BYTES]).decode("ascii")
-                    yield sse({"type": "speech.audio.delta", "audio": delta})
-    except VoiceError as error:
-        yield sse({"type": "error", "error": error_object(error)})
-        return
+    async with aclosing(_encoded(first, counted(), body.response_format)) as parts:
+        async for part in parts:
+            for start in range(0, len(part), _DELTA_BYTES):
+                delta = base64.b64encode(part[start : start + _DELTA_BYTES]).decode("ascii")
+                yield sse({"type": "speech.audio.delta", "audio": delta})
     read, made = len(body.input), samples // _FRAME_SAMPLES
     usage = {"input_tokens": read, "output_tokens": made, "total_tokens": read + made}
     yield sse({"type": "speech.audio.done", "usage": usage})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
 from typing import Any, TypeVar
@@ -13,12 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from voxtral_voice.server.refused import FAULT, error_object, note
 from voxtral_voice.types import VoiceError
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+EVENTS = "text/event-stream"
 NOBODY = 499
 """The status of an answer that nobody reads."""
 
@@ -62,8 +61,8 @@ def sse(fields: dict[str, Any]) -> bytes:
 class Stream(StreamingResponse):
     """The parts as they come. However it ends they are closed, and `source`, the engines' work behind them.
 
-    Where they raise VoiceError it is too late for a status. The connection is then closed without the end that HTTP
-    has for a complete answer, so that the client sees that this is not one.
+    Where they raise it is too late for a status. Among events an error is the last one; otherwise the connection is
+    closed without the end that HTTP has for a complete answer, so that the client sees that this is not one.
     """
 
     def __init__(self, parts: AsyncGenerator[bytes, None], source: AsyncGenerator[Any, None], media_type: str) -> None:
@@ -73,11 +72,18 @@ class Stream(StreamingResponse):
         self._source = source
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope = scope
         async with aclosing(self._source), aclosing(self._parts):
             await super().__call__(scope, receive, send)
 
     async def stream_response(self, send: Send) -> None:
         try:
             await super().stream_response(send)
-        except VoiceError as error:
-            log.error("an answer ends early: %s", error.message)
+        except Exception as error:
+            told = error if isinstance(error, VoiceError) else FAULT
+            note(self._scope, told)
+            if self.media_type == EVENTS:
+                last = sse({"type": "error", "error": error_object(told)})
+                await send({"type": "http.response.body", "body": last, "more_body": False})
+            if told is FAULT:
+                raise  # to uvicorn, which logs it

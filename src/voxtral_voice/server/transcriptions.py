@@ -14,8 +14,8 @@ from starlette.requests import ClientDisconnect
 from voxtral_voice.config import Config
 from voxtral_voice.decode import decoded
 from voxtral_voice.models.manager import ModelManager
-from voxtral_voice.server.refused import error_object, refused
-from voxtral_voice.server.stream import ClientLeftError, Stream, nobody, sse, while_waited_for
+from voxtral_voice.server.refused import Refusal
+from voxtral_voice.server.stream import EVENTS, ClientLeftError, Stream, nobody, sse, while_waited_for
 from voxtral_voice.server.upload import Form, form_of
 from voxtral_voice.transcript import Stretch, language_of, write_down
 from voxtral_voice.types import HEAR_HZ, VoiceError
@@ -61,9 +61,9 @@ def router(manager: ModelManager, config: Config) -> APIRouter:
             except BaseException:
                 await stretches.aclose()
                 raise
-            return Stream(_events(first, stretches), stretches, "text/event-stream")
+            return Stream(_events(first, stretches), stretches, EVENTS)
         except VoiceError as error:
-            return refused(error)
+            return Refusal(error)
         except (ClientLeftError, ClientDisconnect):
             return nobody()
 
@@ -143,7 +143,7 @@ def _joined(found: list[Stretch]) -> str:
 
 
 async def _events(first: Stretch | None, stretches: AsyncGenerator[Stretch, None]) -> AsyncGenerator[bytes, None]:
-    """A delta for each stretch; an error is an event too."""
+    """A delta for each stretch."""
     found: list[Stretch] = []
 
     def delta(stretch: Stretch) -> bytes:
@@ -151,13 +151,9 @@ async def _events(first: Stretch | None, stretches: AsyncGenerator[Stretch, None
         found.append(stretch)
         return sse({"type": "transcript.text.delta", "delta": before + stretch.text})
 
-    try:
-        async with aclosing(stretches):
-            if first is not None:
-                yield delta(first)
-                async for stretch in stretches:
-                    yield delta(stretch)
-    except VoiceError as error:
-        yield sse({"type": "error", "error": error_object(error)})
-        return
+    async with aclosing(stretches):
+        if first is not None:
+            yield delta(first)
+            async for stretch in stretches:
+                yield delta(stretch)
     yield sse({"type": "transcript.text.done", "text": _joined(found)})
