@@ -1,6 +1,6 @@
 """The server with engines that cost nothing, so that what is measured is everything else.
 
-    python -m bench.zero_cost --port 8090 [--vad energy|silero] [--smart-turn] [--reply-s 2]
+    python -m bench.zero_cost --port 8090 [--vad energy|silero] [--recogniser none|whisper] [--smart-turn] [--reply-s 2]
 
 A pause is the end of a turn as soon as the graded rule allows; a reply is a tone, there at once. It writes `ready` when
 it can be talked to and answers each line on its standard input with its event loop's lag since the last one. Settings
@@ -14,7 +14,7 @@ import asyncio
 import json
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -63,7 +63,10 @@ class Sure:
 
 
 class Echo:
+    """Hears "something", or what a recogniser hears."""
+
     languages = frozenset({"en"})
+    audio_turns = 0
 
     def reply(
         self, messages: tuple[Message, ...], settings: ReplySettings, cancel: Cancel
@@ -74,8 +77,11 @@ class Echo:
         yield Delta("That is all.")
         yield Finished("stop", 1, 3)
 
+    def __init__(self, recognise: Callable[[Pcm], str] = lambda _: "something") -> None:
+        self._recognise = recognise
+
     def transcribe(self, pcm: Pcm, language: str, cancel: Cancel) -> Iterator[Heard]:
-        yield Heard("something", 0, "en")
+        yield Heard(self._recognise(pcm), 0, "en")
 
 
 class Tone:
@@ -92,12 +98,14 @@ class Tone:
 class Ready(ModelManager):
     """A ModelManager with nothing to load."""
 
-    def __init__(self, settings: Config, detector: SpeechDetector, finished: EndpointDetector, reply_s: float) -> None:
+    def __init__(
+        self, settings: Config, detector: SpeechDetector, finished: EndpointDetector, echo: Echo, reply_s: float
+    ) -> None:
         super().__init__(settings)
         self.profile = "zero cost"
         self.states = {"zero cost": ModelState("ready", 1.0, "")}
         detect, endpoint, compute = Worker("detect"), Worker("endpoint"), Worker("compute")
-        self._free = Engines(detector, finished, Echo(), Tone(reply_s), detect, endpoint, compute, compute)
+        self._free = Engines(detector, finished, echo, Tone(reply_s), detect, endpoint, compute, compute)
 
     @property
     def ready(self) -> bool:
@@ -136,6 +144,16 @@ def _endpoint(settings: Config, smart_turn: bool) -> EndpointDetector:
     return SmartTurn(from_config(settings).fetch("smart_turn"), settings.engines.endpoint_threads)
 
 
+def _echo(settings: Config, recogniser: str) -> Echo:
+    if recogniser == "none":
+        return Echo()
+    from voxtral_voice.engines.whisper import Whisper
+    from voxtral_voice.models.store import from_config
+
+    whisper = Whisper(from_config(settings).fetch("whisper_english"), threads=1)
+    return Echo(lambda pcm: whisper.transcribe(pcm, "en")[0])
+
+
 async def sample_lag(lags_ms: list[float], tick_s: float = _TICK_S) -> None:
     """How much later than asked the event loop wakes somebody, again and again."""
     loop = asyncio.get_running_loop()
@@ -156,12 +174,14 @@ async def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, required=True, help="to listen on, 127.0.0.1 alone")
     parser.add_argument("--vad", choices=["energy", "silero"], default="energy", help="what is speech")
+    parser.add_argument("--recogniser", choices=["none", "whisper"], default="none", help="hears words over a reply")
     parser.add_argument("--smart-turn", action="store_true", help="it decides about the end of a turn")
     parser.add_argument("--reply-s", type=float, default=REPLY_S, help="length of a reply (default %(default)s)")
     chosen = parser.parse_args()
     settings = config.load(overrides={"server.host": "127.0.0.1", "server.port": chosen.port})
     logs.configure(settings.logging)
-    manager = Ready(settings, _detector(settings, chosen.vad), _endpoint(settings, chosen.smart_turn), chosen.reply_s)
+    detector, endpoint = _detector(settings, chosen.vad), _endpoint(settings, chosen.smart_turn)
+    manager = Ready(settings, detector, endpoint, _echo(settings, chosen.recogniser), chosen.reply_s)
     server = Server(create_app(settings, manager), settings)
     lags_ms: list[float] = []
     serving = asyncio.create_task(server.serve())

@@ -61,6 +61,7 @@ class ScriptedUnderstander:
     token_s: float = 0.01
     answer: Callable[[str], str] = lambda said: f"You said {said}. That is all I know about it."
     languages: frozenset[str] = frozenset({"en"})
+    audio_turns: int = 0
     seen: list[tuple[Message, ...]] = field(default_factory=list)
     """Every conversation it was given."""
     running: int = 0

@@ -48,7 +48,7 @@ class Dialogue:
         self._deliver = deliver
         self._chunks = session_settings.chunk_rules(config)
         mouth = partial(Mouth, outbox=self.outbox, metrics=metrics, logs_content=config.logging.content)
-        self._mouth = mouth(self.history)
+        self._mouth = mouth(self.history, audio_turns=engines.understander.audio_turns)
         self._asides = Asides(lambda: mouth(History(1, config.limits.conversation_bytes)))
         self._draft: Reply | None = None
         self._reply: Reply | None = None

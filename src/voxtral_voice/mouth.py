@@ -25,17 +25,19 @@ from voxtral_voice.types import HEAR_HZ, AudioPart, TextPart, VoiceError
 
 log = logging.getLogger(__name__)
 
-_AUDIO_KEPT = 4  # user turns that stay sound; older ones are their transcript (Voxtral degrades beyond five)
-
 
 class Mouth:
     """One session's; owned by its task."""
 
-    def __init__(self, history: History, outbox: Outbox, metrics: Metrics, *, logs_content: bool) -> None:
-        """`logs_content`: what is said may go into the log."""
+    def __init__(
+        self, history: History, outbox: Outbox, metrics: Metrics, *, audio_turns: int = 0, logs_content: bool
+    ) -> None:
+        """`audio_turns`: of the user's turns stay sound when they are written down. `logs_content`: what is said may
+        go into the log."""
         self._history = history
         self._outbox = outbox
         self._metrics = metrics
+        self._audio_turns = audio_turns
         self._logs_content = logs_content
 
     def emit(self, event: Event) -> None:
@@ -55,7 +57,7 @@ class Mouth:
             log.info("heard: %s", text, extra={"turn": turn})
         self._history.set_text(item_id, text)
         self.emit(Transcribed(turn, item_id, text, len(item.part.pcm) / HEAR_HZ))
-        self._history.forget_audio(_AUDIO_KEPT)
+        self._history.forget_audio(self._audio_turns)
 
     def speak(self, reply: Reply, now: float) -> None:
         """Let out what is due."""

@@ -24,11 +24,19 @@ class Packet:
     """Shape [samples], 24 kHz; empty for words without sound."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Clause:
+    """What is remembered of it."""
+
+    text: str
+    start: int  # samples into the reply
+    length: int
+
+
+@dataclass(slots=True)
+class _Unsent:
     text: str
     pcm: Pcm
-    start: int  # samples into the reply
     sent: int = 0
 
 
@@ -38,7 +46,7 @@ class Playout:
     def __init__(self, *, packet_ms: int, lead_ms: int) -> None:
         self._packet = packet_ms * SPEAK_HZ // 1000
         self._lead_s = lead_ms / 1000
-        self._queue: deque[_Clause] = deque()
+        self._queue: deque[_Unsent] = deque()
         self._clauses: list[_Clause] = []  # all of them: what was heard is read off here
         self._length = 0  # samples added
         self._sent = 0  # samples sent
@@ -46,10 +54,9 @@ class Playout:
 
     def add(self, text: str, pcm: Pcm) -> None:
         """A clause and its sound, shape [samples], 24 kHz; of a clause in several parts the first has the text."""
-        clause = _Clause(text, pcm, self._length)
+        self._queue.append(_Unsent(text, pcm))
+        self._clauses.append(_Clause(text, self._length, len(pcm)))
         self._length += len(pcm)
-        self._queue.append(clause)
-        self._clauses.append(clause)
 
     def start(self, at: float) -> None:
         """The turn is certain: what is here may go, to be heard from `at` on."""
@@ -101,7 +108,7 @@ class Playout:
         while index < len(self._clauses):
             first, length = self._clauses[index], 0
             while True:  # a clause spoken in parts counts as one
-                length += len(self._clauses[index].pcm)
+                length += self._clauses[index].length
                 index += 1
                 if index >= len(self._clauses) or self._clauses[index].text:
                     break

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from voxtral_voice.chunker import ChunkRules
 from voxtral_voice.config import PlayoutChoice
@@ -78,6 +78,8 @@ class Reply:
             await respond(self.request, engines, rules, lambda output: deliver(self, output), self._room)
         except ExceptionGroup as group:
             error = cause(group)
+        finally:
+            self.request = replace(self.request, messages=())  # the reply is remembered, their sound need not be
         deliver(self, Ended(error))
 
     def cancel(self) -> None:

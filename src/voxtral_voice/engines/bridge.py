@@ -160,17 +160,21 @@ class Worker:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)
         active: list[_Job[Any] | _Call[Any]] = []
         while self._collect(active):
-            now = time.monotonic()
-            runnable = (job for job in active if job.runnable)
-            job = min(runnable, key=lambda job: job.rank(now, self._patience_s), default=None)
-            if job is None:
-                continue
-            active.remove(job)
-            if self._step(job):
-                active.append(job)  # behind its equals
+            self._advance(active)  # by itself: while this thread waits, it holds no work that is done, nor its sound
         for job in active:
             job.cancel.set()
             self._step(job)
+
+    def _advance(self, active: list[_Job[Any] | _Call[Any]]) -> None:
+        """Step whatever goes first."""
+        now = time.monotonic()
+        runnable = (job for job in active if job.runnable)
+        job = min(runnable, key=lambda job: job.rank(now, self._patience_s), default=None)
+        if job is None:
+            return
+        active.remove(job)
+        if self._step(job):
+            active.append(job)  # behind its equals
 
     def _collect(self, active: list[_Job[Any] | _Call[Any]]) -> bool:
         """Take in what was handed over; wait only when there is nothing to step. False once closed."""

@@ -45,6 +45,8 @@ class Cascade:
     "text" leaves the answer in that language, and the caller, who sees `Heard.language`, shows it without sound.
     """
 
+    audio_turns = 0
+
     def __init__(
         self, listener: Listener, replier: TextReplier, without_voice: Literal["english", "text"] = "english"
     ) -> None:

@@ -40,6 +40,9 @@ class Understander(Protocol):
     languages: frozenset[str]
     """ISO 639-1 codes that it hears."""
 
+    audio_turns: int
+    """Of how many of the last turns it wants the sound although their words are known."""
+
     def reply(
         self, messages: tuple[Message, ...], settings: ReplySettings, cancel: Cancel
     ) -> Iterator[Delta | Heard | Finished | Step]:

@@ -93,7 +93,7 @@ class Voxtral:
         hearing = Hearing(self.mel, self.encoder)
         self.replies = Reader(hearing, self.decoder, range(slots), tokens.end)
         self.transcripts = Reader(hearing, self.decoder, range(slots, slots + 1), tokens.end)
-        self._audio_turns = audio_turns
+        self.audio_turns = audio_turns
         self._without_voice = without_voice
         # On a CPU reading takes seconds, and would hold up the very turn that it is for.
         self.reads_ahead = place.type == "cuda"
@@ -166,7 +166,7 @@ class Voxtral:
         most = min(settings.max_tokens, self.replies.context_tokens // 2)
         instructions = self._instructions(settings)
         budget = self.replies.context_tokens - most
-        prompt = conversation(self.tokens, messages, instructions, audio_turns=self._audio_turns, budget=budget)
+        prompt = conversation(self.tokens, messages, instructions, audio_turns=self.audio_turns, budget=budget)
         seed = zlib.crc32(repr(prompt.tokens).encode())
         chooser = Chooser(settings.temperature, settings.top_p, most, seed, self.decoder.device)
         writing = self.replies.write(prompt, chooser, most, cancel)
@@ -201,7 +201,7 @@ class Voxtral:
     ) -> Iterator[Step]:
         """Where old sound becomes words with the next turn, read what the next prompt begins with while the voice
         still speaks: otherwise all of it would be read when the user waits."""
-        turns, said = self._audio_turns, (*messages, Message("assistant", (TextPart(written),)))
+        turns, said = self.audio_turns, (*messages, Message("assistant", (TextPart(written),)))
         if heard_from(said, turns, coming=1) == heard_from(said, turns):
             return
         ahead = conversation(self.tokens, said, instructions, audio_turns=turns, budget=budget, coming=1)
