@@ -11,11 +11,11 @@ from voxtral_voice.types import Pcm
 
 def ramp(start: int, length: int) -> Pcm:
     """Each sample is its own position, in steps of 16 bits."""
-    return np.arange(start, start + length, dtype=np.float32) / 32768
+    return np.arange(start, start + length, dtype=np.float32) / np.float32(32768)
 
 
 def positions(pcm: Pcm) -> list[float]:
-    return (pcm * 32768).tolist()
+    return [float(sample) * 32768 for sample in pcm]
 
 
 def test_any_stretch_comes_back_whatever_the_pieces_it_came_in() -> None:

@@ -20,6 +20,7 @@ from voxtral_voice.types import HEAR_HZ, AudioPart, Pcm, VoiceError
 
 _LEAST_COMMIT_MS = 100
 _TAIL = HEAR_HZ // 5  # of the silence after the last word that stays with the turn's audio
+_UNNOTICED = 3 * HEAR_HZ  # of what detection took for no speech, for a client that commits it all the same
 
 
 class Floor:
@@ -89,7 +90,7 @@ class Floor:
             for signal in signals:
                 self.follow(signal, now)
             return
-        start = self._start if self._item_id else self._last_end
+        start = self._start if self._item_id else max(self._last_end, self._recording.start)
         length_ms = (self._recording.end - start) * 1000 // HEAR_HZ
         if length_ms < _LEAST_COMMIT_MS:
             raise VoiceError(
@@ -104,7 +105,7 @@ class Floor:
                 "turn_too_long", f"a turn of {length_ms / 1000:.0f} s is too long; at most {limit_s:.0f} s"
             )
         if not self._item_id:  # detection has not opened a turn
-            self._item_id, self._start = new_id("item"), self._last_end
+            self._item_id, self._start = new_id("item"), start
         self._dialogue.open_turn(self._item_id)
         answer = taker is not None and self._dialogue.settings.create_response
         self._add(self._recording.end, answer=answer, speech_end_at=now, now=now)
@@ -136,6 +137,13 @@ class Floor:
         self._dialogue.configure(settings)
         self._ear.configure(settings.rules)
 
+    def forget(self) -> None:
+        """Let go of sound that no turn can begin with any more."""
+        taker, start = self._ear.taker, self._start if self._item_id else self._last_end
+        if taker is not None and not self._item_id and not taker.waiting:
+            start = max(start, self._recording.end - taker.rules.prefix - _UNNOTICED)
+        self._recording.forget(start)
+
     def transcribe_partially(self) -> None:
         """Let the words so far be recognised, for clients that asked, when nobody's reply needs the model."""
         taker = self._ear.taker
@@ -158,7 +166,7 @@ class Floor:
         interrupts = interrupts and (self._dialogue.answering or self._dialogue.being_heard(now))
         self._joins = interrupts and (soon or self._dialogue.unheard)
         self._item_id = new_id("item")
-        self._start = max(onset - rules.prefix, self._last_end)
+        self._start = max(onset - rules.prefix, self._last_end, self._recording.start)
         self._turn = self._dialogue.open_turn(self._item_id)
         self._dialogue.emit(UserStarted(self._turn, self._item_id, self._recording.client_ms(self._start)))
         if interrupts:

@@ -228,6 +228,7 @@ class Session:
         for signal in signals:
             self._floor.follow(signal, self._loop.time())
         self._floor.transcribe_partially()
+        self._floor.forget()
 
     def _spawn(self, work: Coroutine[None, None, Callable[[], None]]) -> asyncio.Task[Callable[[], None]]:
         """Let `work` run beside the owner; the command that it returns is then the owner's to obey."""
