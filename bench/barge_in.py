@@ -4,8 +4,9 @@
 
 Recorded speech over a long reply of the server with its models, from the labelled start of speech until the client was
 told to turn the reply down, to stop, and until the reply's last byte came. Then noise, music and people's "mm" and
-"yeah" (the manifest's; none without --audio) over a tone, with the real voice detector: after a stop the rest of that
-piece no longer counts, neither as stops nor as minutes. No echo of the reply is in what the microphone hears.
+"yeah" (the manifest's; none without --audio) over a tone, with the real voice detector and recogniser: after a stop
+the rest of that piece no longer counts, neither as stops nor as minutes. No echo of the reply is in what the microphone
+hears.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from bench.report import Report, arguments
 from bench.server_process import Running, ours, ours_zero_cost
 from voxtral_voice.types import HEAR_HZ, Pcm
 
-_PIECE_S = 15.0
+PIECE_S = 15.0
 _TONE_S = 40.0
 _LEAD_S = 0.5
 
@@ -71,7 +72,7 @@ async def disturbances(server: Running, kind: str, sounds: list[tuple[str, Pcm]]
     pieces = [
         (name, part)
         for name, pcm in sounds
-        for part in np.split(pcm, range(round(_PIECE_S * HEAR_HZ), len(pcm), round(_PIECE_S * HEAR_HZ)))
+        for part in np.split(pcm, range(round(PIECE_S * HEAR_HZ), len(pcm), round(PIECE_S * HEAR_HZ)))
     ]
     found = await asyncio.gather(*(disturb(server, name, part) for name, part in pieces))
     stops = [each for each in found if each.stopped]
@@ -92,7 +93,7 @@ async def main() -> int:
     with ours(ENGINES__REPLY="template") as server:
         await speech(server, spoken[:2] if chosen.quick else spoken, report)
     if chosen.audio:
-        options = ("--vad", "silero", "--reply-s", str(_TONE_S))
+        options = ("--vad", "silero", "--recogniser", "whisper", "--reply-s", str(_TONE_S))
         with ours_zero_cost(*options, LOGGING__LEVEL="warning") as server:
             most = (2 if chosen.quick else 600) * HEAR_HZ
             noise = [(file, pcm[:most]) for file, pcm in clips.sounds(chosen.audio, "non_speech")]

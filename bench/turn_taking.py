@@ -27,8 +27,9 @@ from voxtral_voice import config, talk
 from voxtral_voice.audio import Framer
 from voxtral_voice.engines.protocols import Engines
 from voxtral_voice.recording import Recording
+from voxtral_voice.signals import AskEndpoint, Ended, Signal, Started
 from voxtral_voice.turn_rules import TurnRules
-from voxtral_voice.turns import AskEndpoint, Ended, Signal, Started, TurnTaker
+from voxtral_voice.turns import TurnTaker
 from voxtral_voice.types import HEAR_HZ, Pcm
 
 _SHORT_MS = 900

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from voxtral_voice import config
-from voxtral_voice.turn_rules import TurnRules
-from voxtral_voice.turns import (
+from voxtral_voice.signals import (
     AskEndpoint,
+    AskWords,
     BargedIn,
     DuckEnded,
     DuckStarted,
@@ -18,8 +18,9 @@ from voxtral_voice.turns import (
     Resumed,
     Signal,
     Started,
-    TurnTaker,
 )
+from voxtral_voice.turn_rules import TurnRules
+from voxtral_voice.turns import TurnTaker
 
 WINDOW = 512
 MS = 32
@@ -44,21 +45,24 @@ CONFIG = config.load(
         "turns.resume_ms": 64,
         "turns.duck_ms": 96,
         "turns.barge_in_ms": 300,
+        "turns.barge_in_share": 0.6,
+        "turns.barge_in_within_ms": 1000,
         "turns.gap_ms": 160,
     },
 )
 RULES = TurnRules.semantic(CONFIG.turns, CONFIG.vad)
-SPEECH = {"#": 0.95, "+": 0.4, ".": 0.02}
-"""Speech; between the thresholds; silence."""
+SPEECH = {"#": 0.95, "~": 0.7, "+": 0.4, ".": 0.02}
+"""Surely speech; speech; between the thresholds; silence."""
 
 
 class Listener:
     """Feeds a TurnTaker and answers its questions."""
 
-    def __init__(self, rules: TurnRules = RULES, finished: float | None = None) -> None:
-        """`finished`: what the end-of-turn model says; None: it never answers."""
+    def __init__(self, rules: TurnRules = RULES, finished: float | None = None, interrupts: bool | None = None) -> None:
+        """`finished`: what the end-of-turn model says; `interrupts`: what is said of words. None: nobody answers."""
         self.taker = TurnTaker(rules)
         self.finished = finished
+        self.interrupts = interrupts
         self.log: list[Signal] = []
 
     def hear(self, picture: str, *, over_reply: bool = False) -> Listener:
@@ -68,11 +72,13 @@ class Listener:
             for signal in signals:
                 if isinstance(signal, AskEndpoint) and self.finished is not None:
                     self.log += self.taker.verdict(self.finished, signal.at)
+                elif isinstance(signal, AskWords) and self.interrupts is not None:
+                    self.log += self.taker.words(signal.at, interrupts=self.interrupts)
         return self
 
     def story(self) -> list[tuple[str, int]]:
         """(signal, milliseconds at which it became known), without the questions."""
-        return [(type(s).__name__, s.at // 16) for s in self.log if not isinstance(s, AskEndpoint)]
+        return [(type(s).__name__, s.at // 16) for s in self.log if not isinstance(s, AskEndpoint | AskWords)]
 
     def of(self, kind: type[Signal]) -> list[Signal]:
         return [signal for signal in self.log if isinstance(signal, kind)]
@@ -195,10 +201,16 @@ def test_a_turn_never_ends_while_speech_may_be_coming_back() -> None:
 
 
 def test_over_the_reply_a_cough_ducks_and_unducks_and_stops_nothing() -> None:
-    listener = Listener().hear("#" * 6 + "." * 10, over_reply=True)
-    assert listener.story() == [("DuckStarted", 96), ("DuckEnded", (6 + 5) * MS)]
-    assert isinstance(listener.log[0], DuckStarted)
-    assert isinstance(listener.log[1], DuckEnded)
+    listener = Listener(interrupts=False).hear("#" * 6 + "." * 10, over_reply=True)
+    ducked, asked, unducked = listener.log
+    assert ducked == DuckStarted(3 * WINDOW)
+    assert asked == AskWords(11 * WINDOW, 0, 6 * WINDOW)
+    assert unducked == DuckEnded(11 * WINDOW)
+    assert not listener.taker.waiting
+
+
+def test_a_click_over_the_reply_is_not_worth_a_question() -> None:
+    assert Listener().hear("##" + "." * 10, over_reply=True).log == []
 
 
 def test_over_the_reply_300_ms_of_speech_interrupt_it_small_gaps_included() -> None:
@@ -209,6 +221,72 @@ def test_over_the_reply_300_ms_of_speech_interrupt_it_small_gaps_included() -> N
         assert isinstance(barged, BargedIn)
         assert barged.onset == 0
         assert listener.taker.speaking
+
+
+@pytest.mark.parametrize(
+    "picture",
+    ["~" * 20, "#" * 9 + "~" * 4, "~~~~~~~####~~~~~~##~~~~~~##~~~", "~" * 31 + "#" * 10 + "~"],
+    ids=["a hum", "mm", "music", "a sung word in it"],
+)
+def test_what_is_not_surely_speech_for_long_enough_stops_nothing_by_its_sound(picture: str) -> None:
+    listener = Listener(interrupts=False).hear(picture + "." * 10, over_reply=True)
+    assert [name for name, _ in listener.story()] == ["DuckStarted", "DuckEnded"]
+
+
+def test_with_music_behind_a_voice_stops_the_reply_within_a_second() -> None:
+    (barged,) = Listener(interrupts=False).hear("~" * 60 + "#" * 31, over_reply=True).of(BargedIn)
+    assert barged.at == (60 + 19) * WINDOW  # 0.6 s
+
+
+def test_a_word_too_short_for_its_sound_to_decide_stops_the_reply_when_it_is_understood() -> None:
+    listener = Listener(finished=0.95, interrupts=True).hear("....." + "#" * 7 + "." * 20, over_reply=True)
+    assert [name for name, _ in listener.story()] == ["DuckStarted", "BargedIn", "Paused", "Ended"]
+    (barged,), (ended,) = listener.of(BargedIn), listener.of(Ended)
+    assert barged == BargedIn((5 + 7 + 5) * WINDOW, 5 * WINDOW)  # known at the end of the gap, begun with the word
+    assert isinstance(ended, Ended)
+    assert ended.speech_end == 12 * WINDOW
+
+
+def test_the_words_of_long_faint_speech_are_asked_for_every_second() -> None:
+    asked = Listener(interrupts=False).hear("~" * 70 + "." * 10, over_reply=True).of(AskWords)
+    assert asked == [
+        AskWords(32 * WINDOW, 0, 32 * WINDOW),
+        AskWords(64 * WINDOW, 0, 64 * WINDOW),
+        AskWords(75 * WINDOW, 0, 70 * WINDOW),
+    ]
+    understood = Listener(interrupts=True).hear("~" * 70, over_reply=True)
+    assert understood.of(BargedIn) == [BargedIn(32 * WINDOW, 0)]
+    assert understood.taker.speaking
+
+
+def test_the_reply_stays_down_until_the_words_are_known() -> None:
+    listener = Listener().hear("#" * 6 + "." * 40, over_reply=True)
+    assert [name for name, _ in listener.story()] == ["DuckStarted"]
+    assert listener.taker.waiting
+    (asked,) = listener.of(AskWords)
+    assert listener.taker.words(asked.at - 1, interrupts=True) == []
+    assert listener.taker.words(asked.at, interrupts=False) == [DuckEnded(46 * WINDOW)]
+    assert listener.taker.words(asked.at, interrupts=True) == []
+    assert not listener.taker.waiting
+
+
+def test_whoever_goes_on_before_the_words_are_known_has_said_both() -> None:
+    listener = Listener().hear("#" * 6 + "." * 8 + "#" * 10, over_reply=True)
+    (asked,) = listener.of(AskWords)
+    assert listener.of(BargedIn) == [BargedIn(24 * WINDOW, 0)]
+    assert listener.taker.words(asked.at, interrupts=True) == []
+    twice = Listener().hear("#" * 6 + "." * 8 + "#" * 6 + "." * 8, over_reply=True)
+    assert twice.of(AskWords)[1] == AskWords(25 * WINDOW, 0, 20 * WINDOW)
+
+
+@pytest.mark.parametrize("silence", [2, 8], ids=["in the gap", "before the words are known"])
+def test_what_is_said_at_the_very_end_of_a_reply_is_a_turn(silence: int) -> None:
+    listener = Listener(finished=0.95).hear("#" * 6 + "." * silence, over_reply=True).hear("." * 20)
+    assert [name for name, _ in listener.story()] == ["DuckStarted", "DuckEnded", "Started", "Paused", "Ended"]
+    (started,), (ended,) = listener.of(Started), listener.of(Ended)
+    assert started == Started((6 + silence + 1) * WINDOW, 0, True)
+    assert isinstance(ended, Ended)
+    assert ended.speech_end == 6 * WINDOW
 
 
 def test_a_reply_that_ends_during_a_cough_leaves_no_duck_behind() -> None:

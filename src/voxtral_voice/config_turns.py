@@ -10,11 +10,14 @@ from voxtral_voice.config_section import Milliseconds, Probability, Section
 class Vad(Section):
     onset: Probability
     offset: Probability
+    sure: Probability
 
     @model_validator(mode="after")
-    def _hysteresis(self) -> Vad:
+    def _in_order(self) -> Vad:
         if self.offset > self.onset:
             raise ValueError("offset must not be above onset")
+        if self.onset > self.sure:
+            raise ValueError("onset must not be above sure")
         return self
 
 
@@ -50,6 +53,8 @@ class Turns(Section):
     max_turn_ms: int = Field(ge=1000, le=600_000)
     duck_ms: Milliseconds
     barge_in_ms: Milliseconds
+    barge_in_share: Probability
+    barge_in_within_ms: int = Field(ge=100, le=60_000)
     gap_ms: Milliseconds
     partial_ms: int = Field(ge=200, le=60_000)
     stalled_ms: int = Field(ge=40, le=60_000)

@@ -8,8 +8,9 @@ from voxtral_voice.audio import Framer
 from voxtral_voice.config import Turns
 from voxtral_voice.engines.protocols import Engines, SpeechDetector
 from voxtral_voice.recording import Recording
+from voxtral_voice.signals import Signal
 from voxtral_voice.turn_rules import TurnRules
-from voxtral_voice.turns import Signal, TurnTaker
+from voxtral_voice.turns import TurnTaker
 from voxtral_voice.types import HEAR_HZ, Pcm
 
 _TICK_S = 0.02

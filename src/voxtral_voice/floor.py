@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from voxtral_voice import turns
+from voxtral_voice import interjections, signals
 from voxtral_voice.config import Config
 from voxtral_voice.dialogue import Dialogue
 from voxtral_voice.ear import Ear
@@ -20,6 +20,8 @@ from voxtral_voice.types import HEAR_HZ, AudioPart, Pcm, VoiceError
 
 _LEAST_COMMIT_MS = 100
 _TAIL = HEAR_HZ // 5  # of the silence after the last word that stays with the turn's audio
+_INTERJECTION = 5 * HEAR_HZ  # of what is said over a reply, its words are looked at
+_INTERJECTION_LEAD = HEAR_HZ // 2  # before the detected start: soft onsets come earlier
 _UNNOTICED = 3 * HEAR_HZ  # of what detection took for no speech, for a client that commits it all the same
 
 
@@ -54,40 +56,41 @@ class Floor:
         self._partial_end = 0  # how far the partial transcript goes
         self._ducked = False  # the client has been told to turn the reply down
 
-    def follow(self, signal: turns.Signal, now: float) -> None:
+    def follow(self, signal: signals.Signal, now: float) -> None:
         """What a signal of the TurnTaker means for the conversation."""
         match signal:
-            case turns.Started(onset=onset, interrupts=interrupts):
+            case signals.Started(onset=onset, interrupts=interrupts):
                 self._open(onset, now, interrupts=interrupts)
-            case turns.BargedIn(onset=onset):
+            case signals.BargedIn(onset=onset):
                 self._metrics.barge_ins.inc()
                 self._open(onset, now, interrupts=True)
                 self._unduck()
-            case turns.Paused(at=at, speech_end=end):
+            case signals.Paused(at=at, speech_end=end):
                 self._scribe.leave_off()
                 if self._drafts:
                     self._dialogue.draft(self._item(at), self._wall(end, now), now)
-            case turns.AskEndpoint(at=at):
+            case signals.AskEndpoint(at=at):
                 self._spawn(self._ask_endpoint(self._recording.slice(self._start, at), at))
-            case turns.Resumed():
+            case signals.Resumed():
                 self._dialogue.retract()
                 self._speak_over(now)
-            case turns.Ended(at=at, speech_end=end):
+            case signals.Ended(at=at, speech_end=end):
                 self._decided_at = at
                 if self._dialogue.settings.create_response:  # an answer to all of it takes its place
                     self._speak_over(now)
                 self._close(end, at, now)
-            case turns.DuckStarted():
+            case signals.DuckStarted():
                 self._duck()
-            case turns.DuckEnded():
+            case signals.DuckEnded():
                 self._unduck()
+            case signals.AskWords(at=at, onset=onset, end=end):
+                self._ask_words(at, onset, end)
 
     def commit(self, now: float) -> None:
         """The client says that the turn is over. Raises VoiceError when there is less than 100 ms of it."""
         taker = self._ear.taker
-        signals = taker.end_now() if taker is not None else []
-        if signals:
-            for signal in signals:
+        if taker is not None and taker.in_turn:
+            for signal in taker.end_now():
                 self.follow(signal, now)
             return
         start = self._start if self._item_id else max(self._last_end, self._recording.start)
@@ -106,6 +109,9 @@ class Floor:
             )
         if not self._item_id:  # detection has not opened a turn
             self._item_id, self._start = new_id("item"), start
+            if taker is not None:  # nor will it make anything of what is committed by hand
+                taker.reset()
+                self._unduck()
         self._dialogue.open_turn(self._item_id)
         answer = taker is not None and self._dialogue.settings.create_response
         self._add(self._recording.end, answer=answer, speech_end_at=now, now=now)
@@ -212,6 +218,16 @@ class Floor:
         if self._ducked:
             self._ducked = False
             self._dialogue.emit(Unducked(self._dialogue.turn))
+
+    def _ask_words(self, at: int, onset: int, end: int) -> None:
+        start = max(onset - _INTERJECTION_LEAD, end - _INTERJECTION, self._last_end)
+        audio = AudioPart(self._recording.slice(start, min(end + _TAIL, self._recording.end)))
+        self._scribe.overhear(Item("", "user", audio, spoken=True), partial(self._judge_words, at))
+
+    def _judge_words(self, at: int, text: str) -> None:
+        if self._ear.taker is not None:
+            for signal in self._ear.taker.words(at, interrupts=interjections.interrupts(text)):
+                self.follow(signal, asyncio.get_running_loop().time())
 
     async def _ask_endpoint(self, audio: Pcm, at: int) -> Callable[[], None]:
         probability = await self._engines.endpoint_worker.call(self._engines.endpoint.probability, audio)

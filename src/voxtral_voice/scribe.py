@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 Spawn = Callable[[Coroutine[None, None, Callable[[], None]]], asyncio.Task[Callable[[], None]]]
 
-_TURNS, _SO_FAR = 2, 3  # priorities: behind replies and text read aloud
+_INTERJECTION, _TURNS, _SO_FAR = 1, 2, 3  # priorities: behind replies, the last two behind text read aloud
 
 
 class Scribe:
@@ -51,7 +51,11 @@ class Scribe:
 
     def follow(self, item: Item, show: Callable[[str], None]) -> None:
         """Recognise the words so far of the turn under way and `show` them."""
-        self._so_far = self._spawn(self._follow(item, show))
+        self._so_far = self._spawn(self._recognise(item, show, _SO_FAR))
+
+    def overhear(self, item: Item, tell: Callable[[str], None]) -> None:
+        """Recognise what was said over a reply and `tell` it, "" for nothing: the reply may have to stop for it."""
+        self._spawn(self._recognise(item, tell, _INTERJECTION))
 
     def leave_off(self) -> None:
         """A draft is about to hear the same words, or nobody needs them any more: the engine is free for it."""
@@ -84,8 +88,8 @@ class Scribe:
             what = "the words could not be written down"
             self._dialogue.emit(TranscriptFailed(self._dialogue.turn, item_id, "internal_error", what))
 
-    async def _follow(self, item: Item, show: Callable[[str], None]) -> Callable[[], None]:
-        return partial(show, await self._words(item, _SO_FAR) or "")
+    async def _recognise(self, item: Item, tell: Callable[[str], None], priority: int) -> Callable[[], None]:
+        return partial(tell, await self._words(item, priority) or "")
 
     async def _words(self, item: Item, priority: int) -> str | None:
         """None where that fails."""

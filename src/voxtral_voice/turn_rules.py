@@ -14,6 +14,8 @@ class TurnRules:
 
     onset: float
     offset: float
+    sure: float
+    """Speech probability from which a window is surely speech."""
     grades: tuple[tuple[float, int], ...]
     """(least end-of-turn probability, silence that then ends the turn)"""
     asks_endpoint: bool
@@ -36,6 +38,11 @@ class TurnRules:
     longest: int
     duck: int
     barge_in: int
+    """Sure speech over the reply that stops it,"""
+    barge_in_share: float
+    """where it is at least this much of the speech"""
+    barge_in_within: int
+    """in so much of it lately; also how much undecided speech there is between two looks at its words."""
     gap: int
 
     @staticmethod
@@ -52,7 +59,8 @@ class TurnRules:
         rules = _rules(
             turns, vad, ((0.0, _samples(silence_ms)),), asks_endpoint=False, interrupts=interrupts, prefix_ms=prefix_ms
         )
-        return replace(rules, onset=threshold, offset=threshold * vad.offset / vad.onset)
+        sure = max(threshold, vad.sure)
+        return replace(rules, onset=threshold, offset=threshold * vad.offset / vad.onset, sure=sure)
 
 
 def _rules(
@@ -67,6 +75,7 @@ def _rules(
     return TurnRules(
         onset=vad.onset,
         offset=vad.offset,
+        sure=vad.sure,
         grades=grades,
         asks_endpoint=asks_endpoint,
         interrupts=interrupts,
@@ -82,6 +91,8 @@ def _rules(
         longest=_samples(turns.max_turn_ms),
         duck=_samples(turns.duck_ms),
         barge_in=_samples(turns.barge_in_ms),
+        barge_in_share=turns.barge_in_share,
+        barge_in_within=_samples(turns.barge_in_within_ms),
         gap=_samples(turns.gap_ms),
     )
 

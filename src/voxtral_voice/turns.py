@@ -7,69 +7,25 @@ enough for how finished the sentence sounds. Positions are samples at 16 kHz sin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
 
+from voxtral_voice.signals import (
+    AskEndpoint,
+    AskWords,
+    BargedIn,
+    DuckEnded,
+    DuckStarted,
+    Ended,
+    Paused,
+    Resumed,
+    Signal,
+    Started,
+)
+from voxtral_voice.speech_run import SpeechRun
 from voxtral_voice.turn_rules import TurnRules
 from voxtral_voice.types import HEAR_HZ
 
 _VERDICT = HEAR_HZ // 20  # the end-of-turn model takes 30 ms and the way there and back
-
-
-@dataclass(frozen=True, slots=True)
-class Signal:
-    at: int
-    """Sample at which it became known."""
-
-
-@dataclass(frozen=True, slots=True)
-class Started(Signal):
-    """Speech that begins a turn."""
-
-    onset: int
-    interrupts: bool
-    """False for whoever talked past the limit: the first part is being answered meanwhile."""
-
-
-@dataclass(frozen=True, slots=True)
-class Paused(Signal):
-    """The first silence: time to think."""
-
-    speech_end: int
-
-
-@dataclass(frozen=True, slots=True)
-class AskEndpoint(Signal):
-    """Ask the end-of-turn model about the turn up to here and hand the answer to `verdict`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Resumed(Signal):
-    """It was a pause inside the turn."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ended(Signal):
-    """The turn is over: time to speak."""
-
-    speech_end: int
-
-
-@dataclass(frozen=True, slots=True)
-class DuckStarted(Signal):
-    """Speech over the reply that may become an interruption."""
-
-
-@dataclass(frozen=True, slots=True)
-class DuckEnded(Signal):
-    """It was a cough."""
-
-
-@dataclass(frozen=True, slots=True)
-class BargedIn(Signal):
-    """An interruption, confirmed; the user's turn began at `onset`."""
-
-    onset: int
 
 
 class _State(Enum):
@@ -92,11 +48,11 @@ class TurnTaker:
         """Forget the turn under way; the clock runs on."""
         self._state = _State.IDLE
         self._speaking = False
-        self._onset = 0  # of the turn, or of speech that may become one
-        self._candidate = 0  # samples of speech that may start, resume or interrupt
-        self._candidate_onset = 0
-        self._gap = 0  # silence after that speech
+        self._onset = 0  # of the turn
+        self._run = SpeechRun()  # that may start, resume or interrupt
         self._ducked = False
+        self._words_asked: AskWords | None = None  # and not been answered yet
+        self._words_asked_of = 0  # samples of the run
         self._speech_end = 0
         self._clear_end = 0  # of what was surely speech
         self._fading = False  # a pause has been drafted on, and what follows may still be the end of the word before
@@ -110,8 +66,8 @@ class TurnTaker:
 
     @property
     def waiting(self) -> bool:
-        """Something is undecided that silence would decide."""
-        return self.in_turn or self._candidate > 0
+        """Something is undecided that silence or an answer would decide."""
+        return self.in_turn or self._run.samples > 0 or self._words_asked is not None
 
     @property
     def speaking(self) -> bool:
@@ -126,7 +82,8 @@ class TurnTaker:
         self._speaking = clear or (self._speaking and probability >= rules.offset)
         self._fading = self._fading and self._speaking and not clear
         self._clear_end = self.position if clear else self._clear_end
-        self._count(before, samples)
+        sure = probability >= rules.sure
+        self._run.add(before, samples, speaking=self._speaking, sure=sure, within=rules.barge_in_within)
         if self._state is _State.IDLE:
             return self._idle(reply_heard)
         if self._state is _State.SPEAKING:
@@ -144,40 +101,68 @@ class TurnTaker:
         """The client says that the turn is over."""
         return self._end() if self.in_turn else []
 
-    def _count(self, before: int, samples: int) -> None:
-        """Track a run of speech that has not been made anything of yet; a gap in it ends it."""
-        if self._speaking:
-            if self._candidate == 0:
-                self._candidate_onset = before
-            self._candidate += samples
-            self._gap = 0
-        elif self._candidate:
-            self._gap += samples
-
-    def _drop_candidate(self) -> None:
-        self._candidate = self._gap = 0
+    def words(self, asked_at: int, *, interrupts: bool) -> list[Signal]:
+        """What the words that `AskWords` asked for at `asked_at` mean; an answer about earlier ones is ignored."""
+        asked = self._words_asked
+        if asked is None or asked.at != asked_at:
+            return []
+        if interrupts and self.rules.interrupts:
+            return [self._begin(BargedIn(self.position, asked.onset))]
+        self._words_asked = None
+        return [] if self._run.samples else self._unduck()
 
     def _idle(self, reply_heard: bool) -> list[Signal]:
-        rules = self.rules
-        if self._candidate and self._gap >= rules.gap:
-            self._drop_candidate()
-            return self._unduck()
         if not self._speaking:
             self._overlong = False
-            return []
         # Whoever talked past the limit goes on in a turn of its own and gets the answer to the first part meanwhile.
-        if not (reply_heard and rules.interrupts) or self._overlong:
-            if self._candidate < rules.start:
-                return []
+        if reply_heard and self.rules.interrupts and not self._overlong:
+            return self._over_reply()
+        return self._in_quiet()
+
+    def _in_quiet(self) -> list[Signal]:
+        """There is nothing to interrupt, or not any more: then what was said at the reply's very end is a turn."""
+        rules = self.rules
+        if self._run.samples >= rules.start or self._words_asked is not None:
             interrupts = rules.interrupts and not self._overlong
-            return [*self._unduck(), self._begin(Started(self.position, self._candidate_onset, interrupts))]
-        if self._candidate >= rules.barge_in:
-            self._ducked = False
-            return [self._begin(BargedIn(self.position, self._candidate_onset))]
-        if self._candidate >= rules.duck and not self._ducked:
-            self._ducked = True
-            return [DuckStarted(self.position)]
+            return [*self._unduck(), self._begin(Started(self.position, self._undecided_since(), interrupts))]
+        if self._run.gap >= rules.gap:
+            self._run.end()
+            return self._unduck()
         return []
+
+    def _over_reply(self) -> list[Signal]:
+        rules, run = self.rules, self._run
+        if run.gap >= rules.gap:
+            return self._leave_off()
+        if not self._speaking:
+            return []
+        if run.interrupts(rules):
+            return [self._begin(BargedIn(self.position, self._undecided_since()))]
+        signals: list[Signal] = []
+        if run.samples >= rules.duck and not self._ducked:
+            self._ducked = True
+            signals.append(DuckStarted(self.position))
+        if run.samples - self._words_asked_of >= rules.barge_in_within:
+            signals.append(self._ask_words(self.position))
+        return signals
+
+    def _leave_off(self) -> list[Signal]:
+        """Whoever spoke over the reply has stopped before that was an interruption by its sound."""
+        run = self._run
+        signals: list[Signal] = []
+        if run.samples - self._words_asked_of >= self.rules.duck:
+            signals = [self._ask_words(self.position - run.gap)]
+        run.end()
+        self._words_asked_of = 0
+        return signals if self._words_asked is not None else self._unduck()
+
+    def _ask_words(self, end: int) -> AskWords:
+        self._words_asked = AskWords(self.position, self._undecided_since(), end)
+        self._words_asked_of = self._run.samples
+        return self._words_asked
+
+    def _undecided_since(self) -> int:
+        return self._run.onset if self._words_asked is None else self._words_asked.onset
 
     def _unduck(self) -> list[Signal]:
         if not self._ducked:
@@ -188,14 +173,19 @@ class TurnTaker:
     def _begin(self, signal: Started | BargedIn) -> Signal:
         self._state = _State.SPEAKING
         self._onset = signal.onset
-        self._speech_end = self._clear_end = self.position
-        self._drop_candidate()
+        run = self._run
+        self._speech_end = self.position - run.gap
+        if self._words_asked is not None and not run.samples:
+            self._speech_end = self._words_asked.end
+        self._clear_end = self._speech_end
+        self._ducked, self._words_asked, self._words_asked_of = False, None, 0
+        run.end()
         return signal
 
     def _in_speech(self) -> list[Signal]:
         if self._speaking:
             self._speech_end = self.position
-            self._drop_candidate()
+            self._run.end()
         if self.position - self._onset >= self.rules.longest:
             return self._end(too_long=True)
         silence, fading = self.position - self._speech_end, self.position - self._clear_end
@@ -219,16 +209,16 @@ class TurnTaker:
         rules = self.rules
         if self._fading:
             self._speech_end = self.position
-            self._drop_candidate()
+            self._run.end()
         elif self._speaking:
-            if self._candidate < rules.resume:
+            if self._run.samples < rules.resume:
                 return []
             self._state = _State.SPEAKING
             self._speech_end = self._clear_end = self.position
-            self._drop_candidate()
+            self._run.end()
             return [Resumed(self.position)]
         else:
-            self._drop_candidate()
+            self._run.end()
         if self.position - self._onset >= rules.longest:  # a client may ask for a silence longer than any turn
             return self._end(too_long=True)
         return [*self._ask(), *self._commit()]
@@ -247,7 +237,7 @@ class TurnTaker:
 
     def _commit(self) -> list[Signal]:
         """End the turn if the silence is long enough."""
-        if self._candidate:  # speech may be coming back
+        if self._run.samples:  # speech may be coming back
             return []
         return self._end() if self.position - self._speech_end >= self._needed() else []
 
