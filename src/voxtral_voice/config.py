@@ -57,9 +57,16 @@ class Server(Section):
     body_timeout_s: float = Field(gt=0, le=600)
     upload_bytes: int = Field(ge=65_536, le=1 << 30)
     upload_timeout_s: float = Field(gt=0, le=3600)
+    bodies_bytes: int = Field(ge=1 << 20)
     ping_interval_s: float = Field(gt=0, le=90)
     ping_timeout_s: float = Field(gt=0, le=90)
     shutdown_s: float = Field(ge=0, le=3600)
+
+    @model_validator(mode="after")
+    def _the_largest_body_fits(self) -> Server:
+        if self.bodies_bytes < max(self.message_bytes, self.upload_bytes):
+            raise ValueError("bodies_bytes must hold a body of message_bytes, and one of upload_bytes")
+        return self
 
 
 class Limits(Section):

@@ -54,8 +54,8 @@ def create_app(config: Config, manager: ModelManager, key: str | None = None) ->
 
     app = FastAPI(title="Voxtral Voice", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     alone = FastAPI(title="Voxtral Voice: health", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
-    bodies = Bodies(server.message_bytes, server.body_timeout_s)
-    uploads = Bodies(server.upload_bytes, server.upload_timeout_s)
+    bodies = Bodies(server.message_bytes, server.body_timeout_s, server.bodies_bytes)
+    uploads = Bodies(server.upload_bytes, server.upload_timeout_s, server.bodies_bytes)
     places = Places(config.limits.requests)
     app.state.door, app.state.bodies, app.state.health = sockets, (bodies, uploads), alone
     for each in (app, alone):

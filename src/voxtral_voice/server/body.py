@@ -1,8 +1,10 @@
-"""The bodies of requests: of bounded size, in bounded time."""
+"""The bodies of requests: of bounded size, each and together, in bounded time."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope
@@ -13,48 +15,51 @@ from voxtral_voice.types import VoiceError
 class Bodies:
     """Those that are on their way."""
 
-    def __init__(self, limit_bytes: int, timeout_s: float) -> None:
+    def __init__(self, limit_bytes: int, timeout_s: float, together_bytes: int) -> None:
+        """`limit_bytes`, `timeout_s`: of each; `together_bytes`: of what has come of all that are not whole yet."""
         self._limit_bytes = limit_bytes
         self._timeout_s = timeout_s
+        self._left_bytes = together_bytes
         self._coming: set[asyncio.Timeout] = set()
         self._stopped = False
 
-    async def read(self, scope: Scope, receive: Receive) -> bytes | None:
-        """The whole body; None where the client leaves before its end.
+    @contextmanager
+    def coming(self, scope: Scope, receive: Receive) -> Iterator[Receive]:
+        """`receive` for one request, until it has been answered.
 
-        Raises VoiceError: message_too_large, of whoever names the size before the body is sent; request_timeout.
+        What is yielded raises VoiceError: message_too_large, of whoever names the size before the body is sent;
+        request_timeout; at_capacity, where others that are on their way leave no room.
         """
-        body, more = bytearray(), self.piecewise(scope, receive)
-        while True:
-            message = await more()
-            if message["type"] == "http.disconnect":
-                return None
-            body += message.get("body", b"")
-            if not message.get("more_body"):
-                return bytes(body)
-
-    def piecewise(self, scope: Scope, receive: Receive) -> Receive:
-        """`receive`, under the same rules, for who takes a body in pieces; it raises what `read` does."""
         too_large = VoiceError("message_too_large", f"a request has at most {self._limit_bytes} bytes")
         named = Headers(scope=scope).get("content-length", "0")
         named_bytes = int(named) if named.isascii() and named.isdigit() else 0
         end_s = asyncio.get_running_loop().time() + self._timeout_s
-        came_bytes, whole = 0, False
+        came_bytes, complete = 0, False
 
         async def more() -> Message:
-            nonlocal came_bytes, whole
-            if whole:  # what comes behind the body is the client's leaving
+            nonlocal came_bytes, complete
+            if complete:  # what comes behind the body is the client's leaving
                 return await receive()
             if named_bytes > self._limit_bytes:
                 raise too_large
             message = await self._in_time(receive, end_s)
-            came_bytes += len(message.get("body", b""))
+            piece_bytes = len(message.get("body", b""))
+            came_bytes += piece_bytes
+            self._left_bytes -= piece_bytes
             if came_bytes > self._limit_bytes:
                 raise too_large
-            whole = not message.get("more_body")
+            if self._left_bytes < 0:
+                raise VoiceError("at_capacity", "too much is being sent by others: try again")
+            complete = not message.get("more_body")
+            if complete:
+                self._left_bytes += came_bytes
             return message
 
-        return more
+        try:
+            yield more
+        finally:
+            if not complete:
+                self._left_bytes += came_bytes
 
     def stop(self) -> None:
         """Wait for none of them any longer: the server is going away."""
@@ -73,3 +78,15 @@ class Bodies:
                     self._coming.discard(time)
         except TimeoutError:
             raise VoiceError("request_timeout", f"a request comes within {self._timeout_s:g} s") from None
+
+
+async def whole(receive: Receive) -> bytes | None:
+    """All of a body; None where the client leaves before its end. Raises what `receive` does."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return bytes(body)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from voxtral_voice.server import pages
-from voxtral_voice.server.body import Bodies
+from voxtral_voice.server.body import Bodies, whole
 from voxtral_voice.server.key import admits
 from voxtral_voice.server.last_use import LastUse
 from voxtral_voice.server.origin import foreign
@@ -78,13 +78,15 @@ class Door:
                 try:
                     if refusal := self._refusal(scope):
                         raise refusal
-                    until_answered.enter_context(self._place(scope))
-                    if scope["path"] in UPLOADS:
-                        receive = self._uploads.piecewise(scope, receive)
-                    elif (body := await self._bodies.read(scope, receive)) is not None:
+                    uploads = scope["path"] in UPLOADS
+                    bodies = self._uploads if uploads else self._bodies
+                    receive = until_answered.enter_context(bodies.coming(scope, receive))
+                    if scope["method"] == "POST" and scope["path"] in WORK:
+                        receive = self._placed(receive, until_answered)
+                    if not uploads:
+                        if (body := await whole(receive)) is None:
+                            return
                         receive = _replayed(body, receive)
-                    else:
-                        return
                 except VoiceError as error:
                     await Refusal(error)(scope, receive, send)
                     return
@@ -92,10 +94,23 @@ class Door:
                 until_answered.enter_context(self._last_use.under_way())
             await self._app(scope, receive, send)
 
-    def _place(self, scope: Scope) -> AbstractContextManager[None]:
-        """Raises VoiceError("at_capacity"), before the body is looked at."""
-        works = scope["method"] == "POST" and scope["path"] in WORK
-        return self._places.taken() if works else nullcontext()
+    def _placed(self, receive: Receive, until_answered: ExitStack) -> Receive:
+        """`receive`, which takes a place when the body is whole: one that only trickles in must hold none.
+
+        Both raise VoiceError("at_capacity"); where no place is free now, nobody need send a body at all.
+        """
+        self._places.check()
+        placed = False
+
+        async def more() -> Message:
+            nonlocal placed
+            message = await receive()
+            if message["type"] == "http.request" and not message.get("more_body") and not placed:
+                until_answered.enter_context(self._places.taken())
+                placed = True
+            return message
+
+        return more
 
     def _refusal(self, scope: Scope) -> VoiceError | None:
         looks = scope["method"] in ("GET", "HEAD") and scope["path"] in self._open

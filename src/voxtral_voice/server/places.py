@@ -15,11 +15,15 @@ class Places:
         self._count = count
         self._taken = 0
 
+    def check(self) -> None:
+        """Raises VoiceError("at_capacity") where none is free."""
+        if self._taken >= self._count:
+            raise VoiceError("at_capacity", f"{self._count} requests are under way already: try again")
+
     @contextmanager
     def taken(self) -> Iterator[None]:
         """One of them, until its request has been answered. Raises VoiceError("at_capacity")."""
-        if self._taken >= self._count:
-            raise VoiceError("at_capacity", f"{self._count} requests are under way already: try again")
+        self.check()
         self._taken += 1
         try:
             yield
