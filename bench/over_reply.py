@@ -25,6 +25,7 @@ from bench.report import Report, arguments
 from voxtral_voice import config, interjections, talk
 from voxtral_voice.audio import Framer
 from voxtral_voice.engines.protocols import Engines
+from voxtral_voice.interjections import Meaning
 from voxtral_voice.signals import AskWords, BargedIn, DuckStarted
 from voxtral_voice.turn_rules import TurnRules
 from voxtral_voice.turns import TurnTaker
@@ -86,7 +87,7 @@ def listen(piece: Piece, engines: Engines, rules: TurnRules, delay_ms: int) -> F
     lead = round(_LEAD_S * HEAR_HZ)
     pcm = np.concatenate([np.zeros(lead, np.float32), piece.pcm, np.zeros(round(_TAIL_S * HEAR_HZ), np.float32)])
     taker, state = TurnTaker(rules), engines.detector.start()
-    answers: list[tuple[int, int, bool]] = []  # (due, asked at, what the words mean)
+    answers: list[tuple[int, int, Meaning]] = []  # (due, asked at, what the words mean)
     ducks, ducked = 0, None
 
     def since_speech_ms(at: int) -> float:
@@ -94,18 +95,18 @@ def listen(piece: Piece, engines: Engines, rules: TurnRules, delay_ms: int) -> F
 
     for window in Framer(engines.detector.window_samples).push(pcm):
         probability, state = engines.detector.probability(window, state)
-        by_sound = taker.window(probability, len(window), reply_heard=True)
         by_words = []
-        for _, asked_at, meaning in [answer for answer in answers if answer[0] <= taker.position]:
-            by_words += taker.words(asked_at, interrupts=meaning)
-        answers = [answer for answer in answers if answer[0] > taker.position]
-        for signal in (*by_sound, *by_words):
+        for due, asked_at, meaning in answers:
+            if due <= taker.position + len(window):
+                by_words += taker.words(asked_at, meaning)
+        answers = [answer for answer in answers if answer[0] > taker.position + len(window)]
+        for signal in (*by_words, *taker.window(probability, len(window), reply_heard=True)):
             if isinstance(signal, DuckStarted):
                 ducks, ducked = ducks + 1, signal.at if ducked is None else ducked
             elif isinstance(signal, AskWords):
                 heard = words(engines, pcm[max(0, signal.onset - _WORDS_LEAD) : signal.end + _WORDS_TAIL])
                 due = signal.at + delay_ms * HEAR_HZ // 1000
-                answers.append((due, signal.at, interjections.interrupts(heard)))
+                answers.append((due, signal.at, interjections.meaning(heard)))
             elif isinstance(signal, BargedIn):
                 ducked_ms = None if ducked is None else since_speech_ms(ducked)
                 heard_s = (signal.at - lead) / HEAR_HZ

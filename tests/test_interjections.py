@@ -10,7 +10,7 @@ import pytest
 from conversation import Conversation, converse, statuses
 from scripted import Script
 from voxtral_voice.events import Ducked, Transcribed, Unducked, UserStarted
-from voxtral_voice.interjections import interrupts
+from voxtral_voice.interjections import Meaning, meaning
 from voxtral_voice.types import HEAR_HZ, AudioPart, Cancel, Heard, Pcm, VoiceError
 
 
@@ -38,27 +38,30 @@ from voxtral_voice.types import HEAR_HZ, AudioPart, Cancel, Heard, Pcm, VoiceErr
     ],
 )
 def test_a_call_and_a_sentence_interrupt(text: str) -> None:
-    assert interrupts(text)
+    assert meaning(text) is Meaning.CALL
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "...",
         "Mm-hmm.",
         "Uh-huh, yeah.",
         "Okay, okay, okay, okay.",
         "Yeah, I see.",
         "That’s right, of course.",
-        "Emma",  # a hum, as a recogniser writes it
+        "Got it, thank you.",
         "ठीक है।",
         "うん、うん",
         "好的。",
     ],
 )
-def test_agreement_and_what_is_heard_in_a_hum_do_not(text: str) -> None:
-    assert not interrupts(text)
+def test_agreement_does_not(text: str) -> None:
+    assert meaning(text) is Meaning.AGREEMENT
+
+
+@pytest.mark.parametrize("text", ["", "...", "Emma", "I", "So that is", "Okay, Tom.", "Paris", "うんパリ"])
+def test_of_no_words_and_of_one_that_a_hum_is_taken_for_nothing_is_known(text: str) -> None:
+    assert meaning(text) is Meaning.NOTHING
 
 
 def test_a_short_word_over_the_reply_stops_it_once_it_is_understood_and_is_all_in_the_turn() -> None:
@@ -75,7 +78,7 @@ def test_a_short_word_over_the_reply_stops_it_once_it_is_understood_and_is_all_i
     async def story(c: Conversation) -> None:
         await c.say(1.0, 11)
         await c.hush(2.0)
-        await c.say(0.2, 22)
+        await c.say(0.12, 22)
         await c.hush(6.0)
 
     c = converse(story, prepare=hears_stop, ducks=True)
@@ -86,8 +89,33 @@ def test_a_short_word_over_the_reply_stops_it_once_it_is_understood_and_is_all_i
     turn = c.script.understander.seen[-1][-1].parts[0]
     assert isinstance(turn, AudioPart)
     for pcm in (*said, turn.pcm):
-        assert np.count_nonzero(np.abs(pcm) > 0.2) == round(0.2 * HEAR_HZ)
+        assert np.count_nonzero(np.abs(pcm) > 0.2) == round(0.12 * HEAR_HZ)
     assert len(said) == 1
+
+
+@pytest.mark.parametrize(("words", "stops"), [("Yeah, right.", False), ("Yeah, right, tell me about Rome", True)])
+def test_a_yeah_as_long_as_an_interruption_turns_the_reply_down_and_stops_nothing(words: str, stops: bool) -> None:
+    """The recogniser hears the words one after the other, each quarter of a second."""
+
+    def hears(script: Script) -> None:
+        def transcribe(pcm: Pcm, language: str, cancel: Cancel) -> Iterator[Heard]:
+            script.understander.sleep(0.05)
+            said_s = np.count_nonzero(np.abs(pcm) > 0.2) / HEAR_HZ
+            yield Heard(" ".join(words.split()[: 1 + int(said_s / 0.25)]), 0, "en")
+
+        script.understander.transcribe = transcribe  # type: ignore[method-assign]
+        script.understander.answer = lambda said: f"You said {said}. " + "And so on and on. " * 4
+
+    async def story(c: Conversation) -> None:
+        await c.say(1.0, 11)
+        await c.hush(2.0)
+        await c.say(0.25 * len(words.split()), 22)
+        await c.hush(14.0)
+
+    c = converse(story, prepare=hears, ducks=True, overrides={"turns.agreement_ms": 5000})
+    assert statuses(c)[0] == (("cancelled", "turn_detected") if stops else ("completed", ""))
+    assert len(c.all(UserStarted)) == 1 + stops
+    assert len(c.all(Ducked)) == len(c.all(Unducked)) == 1
 
 
 def test_where_the_words_over_a_reply_cannot_be_had_it_plays_on() -> None:

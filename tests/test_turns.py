@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from voxtral_voice import config
+from voxtral_voice.interjections import Meaning
 from voxtral_voice.signals import (
     AskEndpoint,
     AskWords,
@@ -47,6 +48,7 @@ CONFIG = config.load(
         "turns.barge_in_ms": 300,
         "turns.barge_in_share": 0.6,
         "turns.barge_in_within_ms": 1000,
+        "turns.agreement_ms": 1000,
         "turns.gap_ms": 160,
     },
 )
@@ -58,11 +60,11 @@ SPEECH = {"#": 0.95, "~": 0.7, "+": 0.4, ".": 0.02}
 class Listener:
     """Feeds a TurnTaker and answers its questions."""
 
-    def __init__(self, rules: TurnRules = RULES, finished: float | None = None, interrupts: bool | None = None) -> None:
-        """`finished`: what the end-of-turn model says; `interrupts`: what is said of words. None: nobody answers."""
+    def __init__(self, rules: TurnRules = RULES, finished: float | None = None, meaning: Meaning | None = None) -> None:
+        """`finished`: what the end-of-turn model says; `meaning`: what any words mean. None: nobody answers."""
         self.taker = TurnTaker(rules)
         self.finished = finished
-        self.interrupts = interrupts
+        self.meaning = meaning
         self.log: list[Signal] = []
 
     def hear(self, picture: str, *, over_reply: bool = False) -> Listener:
@@ -72,8 +74,8 @@ class Listener:
             for signal in signals:
                 if isinstance(signal, AskEndpoint) and self.finished is not None:
                     self.log += self.taker.verdict(self.finished, signal.at)
-                elif isinstance(signal, AskWords) and self.interrupts is not None:
-                    self.log += self.taker.words(signal.at, interrupts=self.interrupts)
+                elif isinstance(signal, AskWords) and self.meaning is not None:
+                    self.log += self.taker.words(signal.at, self.meaning)
         return self
 
     def story(self) -> list[tuple[str, int]]:
@@ -201,11 +203,13 @@ def test_a_turn_never_ends_while_speech_may_be_coming_back() -> None:
 
 
 def test_over_the_reply_a_cough_ducks_and_unducks_and_stops_nothing() -> None:
-    listener = Listener(interrupts=False).hear("#" * 6 + "." * 10, over_reply=True)
-    ducked, asked, unducked = listener.log
-    assert ducked == DuckStarted(3 * WINDOW)
-    assert asked == AskWords(11 * WINDOW, 0, 6 * WINDOW)
-    assert unducked == DuckEnded(11 * WINDOW)
+    listener = Listener(meaning=Meaning.NOTHING).hear("#" * 6 + "." * 10, over_reply=True)
+    assert listener.log == [
+        DuckStarted(3 * WINDOW),
+        AskWords(5 * WINDOW, 0, 5 * WINDOW),  # so that it is known before its sound decides
+        AskWords(11 * WINDOW, 0, 6 * WINDOW),
+        DuckEnded(11 * WINDOW),
+    ]
     assert not listener.taker.waiting
 
 
@@ -229,17 +233,17 @@ def test_over_the_reply_300_ms_of_speech_interrupt_it_small_gaps_included() -> N
     ids=["a hum", "mm", "music", "a sung word in it"],
 )
 def test_what_is_not_surely_speech_for_long_enough_stops_nothing_by_its_sound(picture: str) -> None:
-    listener = Listener(interrupts=False).hear(picture + "." * 10, over_reply=True)
+    listener = Listener(meaning=Meaning.NOTHING).hear(picture + "." * 10, over_reply=True)
     assert [name for name, _ in listener.story()] == ["DuckStarted", "DuckEnded"]
 
 
 def test_with_music_behind_a_voice_stops_the_reply_within_a_second() -> None:
-    (barged,) = Listener(interrupts=False).hear("~" * 60 + "#" * 31, over_reply=True).of(BargedIn)
+    (barged,) = Listener(meaning=Meaning.NOTHING).hear("~" * 60 + "#" * 31, over_reply=True).of(BargedIn)
     assert barged.at == (60 + 19) * WINDOW  # 0.6 s
 
 
 def test_a_word_too_short_for_its_sound_to_decide_stops_the_reply_when_it_is_understood() -> None:
-    listener = Listener(finished=0.95, interrupts=True).hear("....." + "#" * 7 + "." * 20, over_reply=True)
+    listener = Listener(finished=0.95, meaning=Meaning.CALL).hear("....." + "####~~~" + "." * 20, over_reply=True)
     assert [name for name, _ in listener.story()] == ["DuckStarted", "BargedIn", "Paused", "Ended"]
     (barged,), (ended,) = listener.of(BargedIn), listener.of(Ended)
     assert barged == BargedIn((5 + 7 + 5) * WINDOW, 5 * WINDOW)  # known at the end of the gap, begun with the word
@@ -248,13 +252,13 @@ def test_a_word_too_short_for_its_sound_to_decide_stops_the_reply_when_it_is_und
 
 
 def test_the_words_of_long_faint_speech_are_asked_for_every_second() -> None:
-    asked = Listener(interrupts=False).hear("~" * 70 + "." * 10, over_reply=True).of(AskWords)
+    asked = Listener(meaning=Meaning.NOTHING).hear("~" * 70 + "." * 10, over_reply=True).of(AskWords)
     assert asked == [
         AskWords(32 * WINDOW, 0, 32 * WINDOW),
         AskWords(64 * WINDOW, 0, 64 * WINDOW),
         AskWords(75 * WINDOW, 0, 70 * WINDOW),
     ]
-    understood = Listener(interrupts=True).hear("~" * 70, over_reply=True)
+    understood = Listener(meaning=Meaning.CALL).hear("~" * 70, over_reply=True)
     assert understood.of(BargedIn) == [BargedIn(32 * WINDOW, 0)]
     assert understood.taker.speaking
 
@@ -263,20 +267,45 @@ def test_the_reply_stays_down_until_the_words_are_known() -> None:
     listener = Listener().hear("#" * 6 + "." * 40, over_reply=True)
     assert [name for name, _ in listener.story()] == ["DuckStarted"]
     assert listener.taker.waiting
-    (asked,) = listener.of(AskWords)
-    assert listener.taker.words(asked.at - 1, interrupts=True) == []
-    assert listener.taker.words(asked.at, interrupts=False) == [DuckEnded(46 * WINDOW)]
-    assert listener.taker.words(asked.at, interrupts=True) == []
+    beginning, asked = listener.of(AskWords)
+    assert listener.taker.words(beginning.at, Meaning.CALL) == []
+    assert listener.taker.words(asked.at, Meaning.NOTHING) == [DuckEnded(46 * WINDOW)]
+    assert listener.taker.words(asked.at, Meaning.CALL) == []
     assert not listener.taker.waiting
 
 
 def test_whoever_goes_on_before_the_words_are_known_has_said_both() -> None:
     listener = Listener().hear("#" * 6 + "." * 8 + "#" * 10, over_reply=True)
-    (asked,) = listener.of(AskWords)
+    asked = listener.of(AskWords)[-1]
     assert listener.of(BargedIn) == [BargedIn(24 * WINDOW, 0)]
-    assert listener.taker.words(asked.at, interrupts=True) == []
+    assert listener.taker.words(asked.at, Meaning.CALL) == []
     twice = Listener().hear("#" * 6 + "." * 8 + "#" * 6 + "." * 8, over_reply=True)
-    assert twice.of(AskWords)[1] == AskWords(25 * WINDOW, 0, 20 * WINDOW)
+    assert twice.of(AskWords)[-1] == AskWords(25 * WINDOW, 0, 20 * WINDOW)
+
+
+def test_agreement_does_not_stop_the_reply_although_it_sounds_like_a_beginning() -> None:
+    listener = Listener(meaning=Meaning.AGREEMENT).hear("#" * 20 + "." * 10, over_reply=True)
+    assert [name for name, _ in listener.story()] == ["DuckStarted", "DuckEnded"]
+    assert [asked.at // WINDOW for asked in listener.of(AskWords)] == [5, 15, 25]
+    assert not listener.taker.waiting
+
+
+def test_agreement_that_goes_on_and_on_stops_the_reply() -> None:
+    (barged,) = Listener(meaning=Meaning.AGREEMENT).hear("#" * 40, over_reply=True).of(BargedIn)
+    assert barged == BargedIn(32 * WINDOW, 0)
+    at_once = Listener(replace(RULES, agreement=0), meaning=Meaning.AGREEMENT).hear("#" * 40, over_reply=True)
+    assert at_once.of(BargedIn) == [BargedIn(10 * WINDOW, 0)]
+
+
+@pytest.mark.parametrize("meaning", [Meaning.CALL, Meaning.NOTHING])
+@pytest.mark.parametrize(("picture", "at"), [("#" * 20, 15), ("#" * 14 + "." * 8, 19)], ids=["going on", "over"])
+def test_agreement_that_turns_into_more_stops_the_reply_when_that_is_known(
+    meaning: Meaning, picture: str, at: int
+) -> None:
+    listener = Listener(meaning=Meaning.AGREEMENT).hear("#" * 14, over_reply=True)
+    listener.meaning = meaning
+    listener.hear(picture[14:], over_reply=True)
+    assert listener.of(BargedIn) == [BargedIn(at * WINDOW, 0)]
 
 
 @pytest.mark.parametrize("silence", [2, 8], ids=["in the gap", "before the words are known"])

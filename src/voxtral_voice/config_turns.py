@@ -55,6 +55,7 @@ class Turns(Section):
     barge_in_ms: Milliseconds
     barge_in_share: Probability
     barge_in_within_ms: int = Field(ge=100, le=60_000)
+    agreement_ms: Milliseconds
     gap_ms: Milliseconds
     partial_ms: int = Field(ge=200, le=60_000)
     stalled_ms: int = Field(ge=40, le=60_000)

@@ -226,7 +226,7 @@ class Floor:
 
     def _judge_words(self, at: int, text: str) -> None:
         if self._ear.taker is not None:
-            for signal in self._ear.taker.words(at, interrupts=interjections.interrupts(text)):
+            for signal in self._ear.taker.words(at, interjections.meaning(text)):
                 self.follow(signal, asyncio.get_running_loop().time())
 
     async def _ask_endpoint(self, audio: Pcm, at: int) -> Callable[[], None]:

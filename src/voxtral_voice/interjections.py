@@ -1,12 +1,13 @@
 """What a few words said over a reply mean: an interruption, or "mm" and "I see".
 
-For speech too short or too faint for its sound to decide. Most of that is agreement, and what a recogniser makes of an
+What is too short or too faint for its sound to decide is agreement for the most part, and what a recogniser makes of an
 "hm" may be any one word ("Emma"): so a single word interrupts where it is known to, and several do unless they agree.
 """
 
 from __future__ import annotations
 
 import re
+from enum import Enum, auto
 
 _ENOUGH_WORDS = 3
 
@@ -28,26 +29,46 @@ _UNSPACED_CALLS = (
 )
 _AGREEMENT = (
     "mm mmm mhm hm hmm hmmm uh huh um ah aha oh ooh ow wow yeah yes yep yup okay ok right sure fine good great nice",
-    "cool really true exactly absolutely totally indeed i see know get got it that is that's it's all of course",
-    "thanks thank you very so well alright perfect sounds makes sense",
-    "sí ya vale claro bueno bien oui ouais d'accord sûr certo bene va sim tá bom ja genau gut klar goed hoor",
-    "हाँ हां जी अच्छा ठीक है सही",
+    "cool really true exactly absolutely totally indeed see got course thanks thank alright perfect sense",
+    "sí ya vale claro bueno bien oui ouais d'accord sûr certo bene sim tá bom ja genau gut klar goed hoor",
+    "हाँ हां जी अच्छा ठीक सही",
+)
+_BESIDE_AGREEMENT = ("i know get it that is that's it's all of you very so well makes va है",)
+_UNSPACED_AGREEMENT = (
+    "そうですね そうですか そうか そう なるほど うん はい ええ",
+    "嗯 好的 好 对 對 是的 是 知道了 明白",
 )
 
 
-def _each(lines: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(word for line in lines for word in line.split())
+def _each(lines: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(word for line in lines for word in line.split())
 
 
-_calls, _unspaced_calls, _agreement = _each(_CALLS), _each(_UNSPACED_CALLS), _each(_AGREEMENT)
+_calls, _agreement = frozenset(_each(_CALLS)), frozenset(_each(_AGREEMENT))
+_beside = _agreement | set(_each(_BESIDE_AGREEMENT))
+_unspaced_calls = _each(_UNSPACED_CALLS)
+_unspaced_agreement = re.compile("|".join(_each(_UNSPACED_AGREEMENT)))
 _UNSPACED = re.compile("[\u3040-\u30ff\u4e00-\u9fff]")  # kana and Chinese characters; two of them count as a word
 _BETWEEN = re.compile("[^\\w'\u0900-\u097f]+")  # Hindi's vowel signs are part of its words
 
 
-def interrupts(text: str) -> bool:
-    """Whether `text`, the words of what was said over a reply, asks for the floor. Nothing said does not."""
+class Meaning(Enum):
+    CALL = auto()
+    """It asks for the floor."""
+    AGREEMENT = auto()
+    """It leaves the floor to the reply, so far."""
+    NOTHING = auto()
+    """No words, or not enough of them to tell."""
+
+
+def meaning(text: str) -> Meaning:
+    """Of `text`, the words of what was said over a reply, or of its beginning."""
     words = [word for word in _BETWEEN.split(text.lower().replace("’", "'").replace("।", " ")) if word]
     if any(word in _calls for word in words) or any(call in text for call in _unspaced_calls):
-        return True
-    others = [word for word in words if word not in _agreement and not _UNSPACED.search(word)]
-    return len(others) + len(_UNSPACED.findall(text)) // 2 >= _ENOUGH_WORDS
+        return Meaning.CALL
+    rest = _unspaced_agreement.sub("", text)
+    others = [word for word in words if word not in _beside and not _UNSPACED.search(word)]
+    if len(others) + len(_UNSPACED.findall(rest)) // 2 >= _ENOUGH_WORDS:
+        return Meaning.CALL
+    agrees = rest != text or any(word in _agreement for word in words)
+    return Meaning.AGREEMENT if agrees and not others and not _UNSPACED.search(rest) else Meaning.NOTHING

@@ -56,7 +56,7 @@ class DuckEnded(Signal):
 
 @dataclass(frozen=True, slots=True)
 class AskWords(Signal):
-    """The sound of what is said over the reply decides nothing: ask for its words and hand the answer to `words`."""
+    """Somebody speaks over the reply: ask for the words of it and hand what they mean to `words`."""
 
     onset: int
     end: int

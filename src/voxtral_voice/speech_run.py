@@ -19,7 +19,8 @@ class SpeechRun:
         """Silence since its last speech."""
         self._lately: deque[tuple[int, bool]] = deque()  # (samples, surely speech) of its windows
         self._lately_samples = 0
-        self._sure = 0  # of those
+        self.sure = 0
+        """Of what it lately had, surely speech."""
 
     def add(self, at: int, samples: int, *, speaking: bool, sure: bool, within: int) -> None:
         """One window that begins at `at`. `within`: how much of its speech is kept account of."""
@@ -32,11 +33,11 @@ class SpeechRun:
         self.gap = 0
         self._lately.append((samples, sure))
         self._lately_samples += samples
-        self._sure += samples if sure else 0
+        self.sure += samples if sure else 0
         while self._lately_samples > max(within, samples):
             gone, was_sure = self._lately.popleft()
             self._lately_samples -= gone
-            self._sure -= gone if was_sure else 0
+            self.sure -= gone if was_sure else 0
 
     def interrupts(self, rules: TurnRules) -> bool:
         """Whether a person is talking, by the sound alone: for long enough surely speech, and most of it lately.
@@ -44,9 +45,9 @@ class SpeechRun:
         A voice is surely speech nearly from its first window on. A hum never is for long, and of music that sounds like
         a voice for a third of a second the rest does not.
         """
-        return self._sure >= max(rules.barge_in, rules.barge_in_share * self._lately_samples)
+        return self.sure >= max(rules.barge_in, rules.barge_in_share * self._lately_samples)
 
     def end(self) -> None:
         """Forget it."""
-        self.samples = self.gap = self._sure = self._lately_samples = 0
+        self.samples = self.gap = self.sure = self._lately_samples = 0
         self._lately.clear()

@@ -43,6 +43,8 @@ class TurnRules:
     """where it is at least this much of the speech"""
     barge_in_within: int
     """in so much of it lately; also how much undecided speech there is between two looks at its words."""
+    agreement: int
+    """Speech over the reply that stops it although its words agree."""
     gap: int
 
     @staticmethod
@@ -93,6 +95,7 @@ def _rules(
         barge_in=_samples(turns.barge_in_ms),
         barge_in_share=turns.barge_in_share,
         barge_in_within=_samples(turns.barge_in_within_ms),
+        agreement=_samples(turns.agreement_ms),
         gap=_samples(turns.gap_ms),
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
+from voxtral_voice.interjections import Meaning
 from voxtral_voice.signals import (
     AskEndpoint,
     AskWords,
@@ -53,6 +54,8 @@ class TurnTaker:
         self._ducked = False
         self._words_asked: AskWords | None = None  # and not been answered yet
         self._words_asked_of = 0  # samples of the run
+        self._agrees = False  # what has been said of it so far
+        self._convinced = False  # its sound alone would have stopped the reply
         self._speech_end = 0
         self._clear_end = 0  # of what was surely speech
         self._fading = False  # a pause has been drafted on, and what follows may still be the end of the word before
@@ -101,14 +104,16 @@ class TurnTaker:
         """The client says that the turn is over."""
         return self._end() if self.in_turn else []
 
-    def words(self, asked_at: int, *, interrupts: bool) -> list[Signal]:
+    def words(self, asked_at: int, meaning: Meaning) -> list[Signal]:
         """What the words that `AskWords` asked for at `asked_at` mean; an answer about earlier ones is ignored."""
         asked = self._words_asked
         if asked is None or asked.at != asked_at:
             return []
-        if interrupts and self.rules.interrupts:
+        stops = meaning is Meaning.CALL or (self._convinced and meaning is not Meaning.AGREEMENT)
+        if stops and self.rules.interrupts:
             return [self._begin(BargedIn(self.position, asked.onset))]
         self._words_asked = None
+        self._agrees, self._convinced = meaning is Meaning.AGREEMENT and self._run.samples > 0, False
         return [] if self._run.samples else self._unduck()
 
     def _idle(self, reply_heard: bool) -> list[Signal]:
@@ -137,24 +142,40 @@ class TurnTaker:
         if not self._speaking:
             return []
         if run.interrupts(rules):
-            return [self._begin(BargedIn(self.position, self._undecided_since()))]
+            if not self._agrees or run.samples >= rules.agreement:
+                return [self._begin(BargedIn(self.position, self._undecided_since()))]
+            self._convinced = True
         signals: list[Signal] = []
         if run.samples >= rules.duck and not self._ducked:
             self._ducked = True
             signals.append(DuckStarted(self.position))
-        if run.samples - self._words_asked_of >= rules.barge_in_within:
+        if self._wants_words():
             signals.append(self._ask_words(self.position))
         return signals
+
+    def _wants_words(self) -> bool:
+        """Early enough to know before the sound decides, again while they agree, and now and then if it never does."""
+        rules, run = self.rules, self._run
+        if self._words_asked is not None:
+            return False
+        since = run.samples - self._words_asked_of
+        early = self._words_asked_of == 0 and 2 * run.sure >= rules.barge_in
+        return early or since >= (rules.barge_in if self._agrees else rules.barge_in_within)
 
     def _leave_off(self) -> list[Signal]:
         """Whoever spoke over the reply has stopped before that was an interruption by its sound."""
         run = self._run
         signals: list[Signal] = []
-        if run.samples - self._words_asked_of >= self.rules.duck:
+        least = self.rules.duck
+        if run.samples >= least and (not self._agrees or run.samples - self._words_asked_of >= least):
             signals = [self._ask_words(self.position - run.gap)]
         run.end()
         self._words_asked_of = 0
-        return signals if self._words_asked is not None else self._unduck()
+        self._agrees = False
+        if self._words_asked is not None:
+            return signals
+        self._convinced = False
+        return self._unduck()
 
     def _ask_words(self, end: int) -> AskWords:
         self._words_asked = AskWords(self.position, self._undecided_since(), end)
@@ -179,6 +200,7 @@ class TurnTaker:
             self._speech_end = self._words_asked.end
         self._clear_end = self._speech_end
         self._ducked, self._words_asked, self._words_asked_of = False, None, 0
+        self._agrees = self._convinced = False
         run.end()
         return signal
 
