@@ -10,6 +10,7 @@ import asyncio
 import contextvars
 import os
 import queue
+import sys
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -20,6 +21,9 @@ from voxtral_voice.types import Cancel, Step, VoiceError
 
 T = TypeVar("T")
 
+_SWITCH_S = (
+    0.0002  # a model asks for the interpreter between its thousands of steps; by default it may wait 5 ms each time
+)
 _PATIENCE_S = 2.0  # half an answer's time: what waits longer for its step takes its turn among what matters more
 
 
@@ -86,6 +90,7 @@ class Worker:
 
     def __init__(self, name: str, *, nice: int = 0, patience_s: float = _PATIENCE_S) -> None:
         """`nice`: how far this thread, and pools started from it, stand back behind the event loop (Linux)."""
+        sys.setswitchinterval(_SWITCH_S)
         self.name = name
         self._nice = nice
         self._patience_s = patience_s

@@ -14,7 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from voxtral_voice.engines.kokoro_blocks import HOP_SAMPLES, Excerpt, Excitation, SnakeBlock, Spectra, StyledNorm
+from voxtral_voice.engines.kokoro_blocks import (
+    HOP_SAMPLES,
+    Excerpt,
+    Excitation,
+    SnakeBlock,
+    Spectra,
+    StepwiseConv,
+    StyledNorm,
+)
 
 FRAME_SAMPLES = 2 * HOP_SAMPLES
 """Of sound for a frame of the durations: 25 ms at 24 kHz."""
@@ -64,8 +72,11 @@ class Margins:
 class Network(nn.Module):
     """Batches of one. Text and sound are worked out in `dtype`, what lies between in float32: durations, pitch."""
 
-    def __init__(self, model: Any, dtype: torch.dtype = torch.float32) -> None:
-        """`model`: what `kokoro_weights.load` gives; its modules are taken over."""
+    def __init__(self, model: Any, dtype: torch.dtype = torch.float32, *, stepwise: bool = False) -> None:
+        """`model`: what `kokoro_weights.load` gives; its modules are taken over.
+
+        `stepwise`: signals lie in memory as a CPU is quickest with.
+        """
         super().__init__()
         generator = model.decoder.generator
         self.excitation = Excitation(generator.m_source)
@@ -77,9 +88,14 @@ class Network(nn.Module):
                     setattr(parent, name, SnakeBlock(child))
                 elif type(child).__name__ == "AdaIN1d":
                     setattr(parent, name, StyledNorm(child))
+        if stepwise:
+            _stepwise(model)
         self.bert, self.bert_encoder = model.bert.to(dtype), model.bert_encoder
         self.text_encoder, self.predictor = model.text_encoder, model.predictor
         self.decoder = model.decoder.to(dtype)
+        for module in self.decoder.modules():
+            if isinstance(module, StyledNorm):  # a product as small as theirs takes ten times as long in bfloat16
+                module.float()
         self.dtype = dtype
         self.eval().requires_grad_(False)
 
@@ -106,7 +122,7 @@ class Network(nn.Module):
         wait. Half the frames of a short clause are silence (0.9 s of 1.6 s), and this is where the time goes.
         """
         pitch_hz, loudness = self.predictor.F0Ntrain(prosody, style[:, _PROSODY:])
-        decoder, timbre = self.decoder, style[:, :_PROSODY].to(self.dtype)
+        decoder, timbre = self.decoder, style[:, :_PROSODY]
         sounds = sounds.to(self.dtype)
         curves = [decoder.F0_conv(pitch_hz[:, None].to(self.dtype)), decoder.N_conv(loudness[:, None].to(self.dtype))]
         rest = [decoder.asr_res(sounds), *curves]
@@ -140,3 +156,11 @@ class Network(nn.Module):
         signal = generator.conv_post(F.leaky_relu(signal)).float()
         bins = generator.post_n_fft // 2 + 1
         return self.spectra.inverse(signal[:, :bins].exp(), signal[:, bins:].sin())[0]
+
+
+def _stepwise(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, nn.Conv1d):
+            setattr(module, name, StepwiseConv(child))
+        else:
+            _stepwise(child)
