@@ -23,7 +23,7 @@ class Recording:
         """`longest_samples`: that much of the end is kept, where `forget` has not said that less will do."""
         self._longest = longest_samples
         self._packed: deque[bytes] = deque()  # 16-bit samples
-        self._loose: list[Pcm] = []  # behind them, as they came
+        self._loose: Pcm = np.empty(_LOOSE, np.float32)  # what comes behind them, as it came
         self._loose_samples = 0
         self._wanted = 0  # nobody asks for what is before
         self._assumed: list[tuple[int, int]] = []  # (position, samples) of silences that we made up
@@ -36,11 +36,14 @@ class Recording:
         """`pcm`: shape [samples], 16 kHz. `assumed`: silence of ours, not the client's."""
         if assumed:
             self._assume(len(pcm))
-        self._loose.append(pcm)
-        self._loose_samples += len(pcm)
         self.end += len(pcm)
-        if self._loose_samples >= _LOOSE:
-            self._pack()
+        while len(pcm):
+            piece, at = pcm[: _LOOSE - self._loose_samples], self._loose_samples
+            self._loose[at : at + len(piece)] = piece
+            self._loose_samples += len(piece)
+            pcm = pcm[len(piece) :]
+            if self._loose_samples == _LOOSE:
+                self._pack()
 
     def forget(self, before: int) -> None:
         """Nobody asks for what is before `before` any more."""
@@ -58,9 +61,9 @@ class Recording:
         return (position - assumed) * 1000 // HEAR_HZ
 
     def _pack(self) -> None:
-        if self._loose:
-            self._packed.append(audio.to_pcm16(np.concatenate(self._loose)))
-            self._loose, self._loose_samples = [], 0
+        if self._loose_samples:
+            self._packed.append(audio.to_pcm16(self._loose[: self._loose_samples]))
+            self._loose_samples = 0
         wanted = max(self._wanted, self.end - self._longest)
         while self._packed and self.start + len(self._packed[0]) // 2 <= wanted:
             self.start += len(self._packed.popleft()) // 2
