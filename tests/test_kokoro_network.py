@@ -25,9 +25,9 @@ def model() -> Any:
     return kokoro_weights.load(model_folder("kokoro_onnx"))
 
 
-@pytest.fixture(scope="module")
-def network() -> Network:
-    return Network(kokoro_weights.load(model_folder("kokoro_onnx")))
+@pytest.fixture(scope="module", params=["channel by channel", "step by step"])
+def network(request: pytest.FixtureRequest) -> Network:
+    return Network(kokoro_weights.load(model_folder("kokoro_onnx")), stepwise=request.param == "step by step")
 
 
 class _Source(nn.Module):
