@@ -59,6 +59,12 @@ def test_agreement_does_not(text: str) -> None:
     assert meaning(text) is Meaning.AGREEMENT
 
 
+def test_words_of_the_reply_itself_are_its_echo() -> None:
+    reply = "You said Rome. But why? That's all I know about it."
+    assert meaning("But why?", reply) is meaning("that’s all I know", reply) is Meaning.NOTHING
+    assert meaning("But why Rome?", reply) is Meaning.CALL
+
+
 @pytest.mark.parametrize("text", ["", "...", "Emma", "I", "So that is", "Okay, Tom.", "Paris", "うんパリ"])
 def test_of_no_words_and_of_one_that_a_hum_is_taken_for_nothing_is_known(text: str) -> None:
     assert meaning(text) is Meaning.NOTHING
@@ -116,6 +122,23 @@ def test_a_yeah_as_long_as_an_interruption_turns_the_reply_down_and_stops_nothin
     assert statuses(c)[0] == (("cancelled", "turn_detected") if stops else ("completed", ""))
     assert len(c.all(UserStarted)) == 1 + stops
     assert len(c.all(Ducked)) == len(c.all(Unducked)) == 1
+
+
+@pytest.mark.parametrize(("heard", "stops"), [("all I know about", False), ("all I know about ancient Rome", True)])
+def test_a_reply_does_not_stop_for_its_own_words_out_of_the_loudspeaker(heard: str, stops: bool) -> None:
+    def hears(script: Script) -> None:
+        def transcribe(pcm: Pcm, language: str, cancel: Cancel) -> Iterator[Heard]:
+            yield Heard(heard, 0, "en")
+
+        script.understander.transcribe = transcribe  # type: ignore[method-assign]
+
+    async def story(c: Conversation) -> None:
+        await c.say(1.0, 11)
+        await c.hush(2.0)
+        await c.say(0.2, 22)
+        await c.hush(6.0)
+
+    assert statuses(converse(story, prepare=hears))[0][0] == ("cancelled" if stops else "completed")
 
 
 def test_where_the_words_over_a_reply_cannot_be_had_it_plays_on() -> None:

@@ -74,7 +74,7 @@ class Dialogue:
 
     def being_heard(self, now: float) -> bool:
         """Sound of a reply is coming out of the client's loudspeaker, as far as can be told from here."""
-        return any(reply.playout.heard_until() > now for reply in self._speakers)
+        return any(reply.playout.heard_until() > now for reply in self.speakers)
 
     @property
     def heard_out_at(self) -> float | None:
@@ -92,10 +92,11 @@ class Dialogue:
 
     def speaker_of(self, item_id: str) -> Reply | None:
         """The reply under way, or the one before, if the item is what it says."""
-        return next((reply for reply in self._speakers if reply.item_id == item_id), None)
+        return next((reply for reply in self.speakers if reply.item_id == item_id), None)
 
     @property
-    def _speakers(self) -> list[Reply]:
+    def speakers(self) -> list[Reply]:
+        """Those whose words may be heard just now."""
         return [reply for reply in (self._reply, self._last) if reply is not None]
 
     def next_at(self) -> float | None:
@@ -190,7 +191,7 @@ class Dialogue:
 
         The order matters: from the first lines on, everything of the old turn is stale.
         """
-        if any(reply.turn == self.turn for reply in self._speakers):  # else the turn that interrupts has a new number
+        if any(reply.turn == self.turn for reply in self.speakers):  # else the turn that interrupts has a new number
             self.turn += 1
         self.outbox.drop_before(self.turn)
         self.retract()

@@ -226,7 +226,9 @@ class Floor:
 
     def _judge_words(self, at: int, text: str) -> None:
         if self._ear.taker is not None:
-            for signal in self._ear.taker.words(at, interjections.meaning(text)):
+            spoken = " ".join(reply.text for reply in self._dialogue.speakers)
+            meaning = interjections.meaning(text, spoken)
+            for signal in self._ear.taker.words(at, meaning):
                 self.follow(signal, asyncio.get_running_loop().time())
 
     async def _ask_endpoint(self, audio: Pcm, at: int) -> Callable[[], None]:

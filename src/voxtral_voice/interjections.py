@@ -52,6 +52,10 @@ _UNSPACED = re.compile("[\u3040-\u30ff\u4e00-\u9fff]")  # kana and Chinese chara
 _BETWEEN = re.compile("[^\\w'\u0900-\u097f]+")  # Hindi's vowel signs are part of its words
 
 
+def _words(text: str) -> list[str]:
+    return [word for word in _BETWEEN.split(text.lower().replace("’", "'").replace("।", " ")) if word]
+
+
 class Meaning(Enum):
     CALL = auto()
     """It asks for the floor."""
@@ -61,9 +65,14 @@ class Meaning(Enum):
     """No words, or not enough of them to tell."""
 
 
-def meaning(text: str) -> Meaning:
-    """Of `text`, the words of what was said over a reply, or of its beginning."""
-    words = [word for word in _BETWEEN.split(text.lower().replace("’", "'").replace("।", " ")) if word]
+def meaning(text: str, reply: str = "") -> Meaning:
+    """Of `text`, the words of what was said over a reply, or of its beginning.
+
+    `reply`: its own words. What only repeats them is its echo out of the loudspeaker.
+    """
+    words = _words(text)
+    if words and f" {' '.join(words)} " in f" {' '.join(_words(reply))} ":
+        return Meaning.NOTHING
     if any(word in _calls for word in words) or any(call in text for call in _unspaced_calls):
         return Meaning.CALL
     rest = _unspaced_agreement.sub("", text)
