@@ -21,9 +21,8 @@ from voxtral_voice.types import Cancel, Step, VoiceError
 
 T = TypeVar("T")
 
-_SWITCH_S = (
-    0.0002  # a model asks for the interpreter between its thousands of steps; by default it may wait 5 ms each time
-)
+# A model asks for the interpreter between any two of its thousands of steps; by default it may wait 5 ms each time.
+_SWITCH_S = 0.0002
 _PATIENCE_S = 2.0  # half an answer's time: what waits longer for its step takes its turn among what matters more
 
 
