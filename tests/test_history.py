@@ -64,12 +64,16 @@ def test_a_transcript_is_written_down_beside_the_sound() -> None:
 
 def test_the_oldest_sound_is_forgotten_once_its_words_are_known() -> None:
     made = history(said("a", "one"), said("b"), said("c", "three"), wrote("d", "four"), said("e", "five"))
+    made.forget_audio(2)  # and two at a time
+    assert sum(isinstance(item.part, AudioPart) for item in made.items) == 4
+    made.add(said("f", "six"))
     made.forget_audio(2)
     assert [type(item.part).__name__ for item in made.items] == [
         "TextPart",
         "AudioPart",  # nobody has written it down yet
-        "AudioPart",
         "TextPart",
+        "TextPart",
+        "AudioPart",
         "AudioPart",
     ]
     assert made.get("a").text == "one"

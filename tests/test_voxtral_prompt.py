@@ -20,6 +20,7 @@ from voxtral_voice.engines.voxtral.prompt import (
     transcription,
 )
 from voxtral_voice.engines.voxtral.tokens import Text, Tokens
+from voxtral_voice.history import History, Item
 from voxtral_voice.types import AudioPart, Message, Pcm, Role, TextPart
 
 
@@ -157,6 +158,17 @@ def test_the_last_turns_stay_sound(count: int, heard: int, tokens: Tokens) -> No
     assert heard_from(messages, 4) == 2 * (count - heard)
     prompt = conversation(tokens, messages, PERSONA, audio_turns=4, budget=4000)
     assert len([token for token in prompt.tokens if token < 0]) == heard * CHUNK_TOKENS
+
+
+def test_every_other_turn_finds_the_conversation_as_it_was_read() -> None:
+    history, heard = History(100, 1_000_000), []
+    for index in range(10):
+        history.add(Item(f"item_{index}", "user", AudioPart(sound(0.1, index))))
+        messages, ids = history.messages()
+        heard.append(ids[heard_from(messages, 4)][0])
+        history.set_text(f"item_{index}", f"words {index}")
+        history.forget_audio(4)
+    assert heard == [f"item_{first}" for first in (0, 0, 0, 0, 2, 2, 4, 4, 6, 6)]
 
 
 def test_a_long_conversation_loses_its_oldest_turns_and_keeps_its_form(tokens: Tokens) -> None:

@@ -132,9 +132,14 @@ class History:
             self.replace(replace(item, part=replace(item.part, text=text)))
 
     def forget_audio(self, keep: int) -> None:
-        """Drop the sound of all but the last `keep` items that have a transcript, so that a long talk stays small."""
+        """Drop the sound of all but the last `keep` items that have a transcript, so that a long talk stays small.
+
+        Two at a time where several are kept: a model that has read the conversation so far finds it unchanged at every
+        other turn (`voxtral.prompt.heard_from`).
+        """
         spoken = [item for item in self._items if isinstance(item.part, AudioPart) and item.part.text is not None]
-        for item in spoken[:-keep] if keep else spoken:
+        step = 2 if keep > 1 else 1
+        for item in spoken[: max(0, len(spoken) - keep) // step * step]:
             self.replace(replace(item, part=TextPart(item.text)))
 
     def delete(self, item_id: str) -> None:
