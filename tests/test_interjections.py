@@ -63,6 +63,7 @@ def test_words_of_the_reply_itself_are_its_echo() -> None:
     reply = "You said Rome. But why? That's all I know about it."
     assert meaning("But why?", reply) is meaning("that’s all I know", reply) is Meaning.NOTHING
     assert meaning("But why Rome?", reply) is Meaning.CALL
+    assert meaning("Why?", reply) is Meaning.CALL
 
 
 @pytest.mark.parametrize("text", ["", "...", "Emma", "I", "So that is", "Okay, Tom.", "Paris", "うんパリ"])

@@ -50,6 +50,28 @@ def test_partial_words_are_given_up_when_the_user_pauses() -> None:
     assert statuses(c) == [("completed", "")]
 
 
+def test_of_what_is_said_over_a_reply_one_bit_is_recognised_at_a_time_and_then_the_latest() -> None:
+    begun: list[str] = []
+    told: list[str] = []
+
+    def slow(script: Script) -> None:
+        def transcribe(pcm: Pcm, language: str, cancel: Cancel) -> Iterator[Heard]:
+            begun.append(str(len(pcm)))
+            script.understander.sleep(0.5)
+            yield Heard(str(len(pcm)), 0, "en")
+
+        script.understander.transcribe = transcribe  # type: ignore[method-assign]
+
+    async def story(c: Conversation) -> None:
+        for samples in (100, 200, 300):
+            item = Item("", "user", AudioPart(np.zeros(samples, np.float32)), spoken=True)
+            c.session._floor._scribe.overhear(item, told.append)
+        await c.hush(3.0)
+
+    converse(story, prepare=slow)
+    assert begun == told == ["100", "300"]
+
+
 def test_turns_without_an_answer_are_written_down_one_at_a_time() -> None:
     most: list[int] = []
 

@@ -22,6 +22,7 @@ from voxtral_voice.signals import (
 )
 from voxtral_voice.turn_rules import TurnRules
 from voxtral_voice.turns import TurnTaker
+from voxtral_voice.types import HEAR_HZ
 
 WINDOW = 512
 MS = 32
@@ -268,7 +269,7 @@ def test_the_reply_stays_down_until_the_words_are_known() -> None:
     assert [name for name, _ in listener.story()] == ["DuckStarted"]
     assert listener.taker.waiting
     beginning, asked = listener.of(AskWords)
-    assert listener.taker.words(beginning.at, Meaning.CALL) == []
+    assert listener.taker.words(beginning.at, Meaning.AGREEMENT) == []
     assert listener.taker.words(asked.at, Meaning.NOTHING) == [DuckEnded(46 * WINDOW)]
     assert listener.taker.words(asked.at, Meaning.CALL) == []
     assert not listener.taker.waiting
@@ -281,6 +282,24 @@ def test_whoever_goes_on_before_the_words_are_known_has_said_both() -> None:
     assert listener.taker.words(asked.at, Meaning.CALL) == []
     twice = Listener().hear("#" * 6 + "." * 8 + "#" * 6 + "." * 8, over_reply=True)
     assert twice.of(AskWords)[-1] == AskWords(25 * WINDOW, 0, 20 * WINDOW)
+
+
+def test_a_call_that_is_understood_when_there_are_more_words_already_counts() -> None:
+    listener = Listener().hear("#" * 6 + "." * 40, over_reply=True)
+    beginning, _ = listener.of(AskWords)
+    assert listener.taker.words(beginning.at, Meaning.CALL) == [BargedIn(46 * WINDOW, 0)]
+
+
+def test_of_a_long_hum_only_the_last_seconds_are_in_the_turn() -> None:
+    listener = Listener(meaning=Meaning.NOTHING).hear("~" * 2000 + "#" * 40, over_reply=True)
+    (barged,) = listener.of(BargedIn)
+    assert isinstance(barged, BargedIn)
+    assert barged.at - barged.onset == 5 * HEAR_HZ
+
+
+def test_a_longer_wait_for_the_sound_than_it_is_kept_account_of_still_ends() -> None:
+    rules = replace(RULES, barge_in=2 * RULES.barge_in_within)
+    assert Listener(rules, meaning=Meaning.NOTHING).hear("#" * 80, over_reply=True).of(BargedIn)
 
 
 def test_agreement_does_not_stop_the_reply_although_it_sounds_like_a_beginning() -> None:

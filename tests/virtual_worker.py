@@ -97,9 +97,9 @@ class VirtualWorker(Worker):
     def _go_on(self) -> None:
         if not self._at_work:
             self._at_work = True
-            asyncio.get_running_loop().call_soon(self._advance)
+            asyncio.get_running_loop().call_soon(self._let_pass)
 
-    def _advance(self) -> None:
+    def _let_pass(self) -> None:
         runnable = (job for job in self._waiting if job.runnable)
         now = asyncio.get_running_loop().time()
         job = min(runnable, key=lambda job: job.rank(now), default=None)
@@ -121,7 +121,7 @@ class VirtualWorker(Worker):
         if not isinstance(item, (_Over, BaseException)):
             job.stepped_at = asyncio.get_running_loop().time()
             self._waiting.append(job)
-        self._advance()
+        self._let_pass()
 
 
 def script(took: Took) -> Script:

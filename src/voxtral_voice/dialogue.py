@@ -96,7 +96,7 @@ class Dialogue:
 
     @property
     def speakers(self) -> list[Reply]:
-        """Those whose words may be heard just now."""
+        """The reply under way, and the one before."""
         return [reply for reply in (self._reply, self._last) if reply is not None]
 
     def next_at(self) -> float | None:

@@ -20,6 +20,7 @@ from voxtral_voice.types import HEAR_HZ, AudioPart, Pcm, VoiceError
 
 _LEAST_COMMIT_MS = 100
 _TAIL = HEAR_HZ // 5  # of the silence after the last word that stays with the turn's audio
+_ECHO_S = 1.0  # after its last sound a reply may still come back, and its words are known a moment later
 _INTERJECTION = 5 * HEAR_HZ  # of what is said over a reply, its words are looked at
 _INTERJECTION_LEAD = HEAR_HZ // 2  # before the detected start: soft onsets come earlier
 _UNNOTICED = 3 * HEAR_HZ  # of what detection took for no speech, for a client that commits it all the same
@@ -226,10 +227,10 @@ class Floor:
 
     def _judge_words(self, at: int, text: str) -> None:
         if self._ear.taker is not None:
-            spoken = " ".join(reply.text for reply in self._dialogue.speakers)
-            meaning = interjections.meaning(text, spoken)
-            for signal in self._ear.taker.words(at, meaning):
-                self.follow(signal, asyncio.get_running_loop().time())
+            now = asyncio.get_running_loop().time()
+            heard = [each.text for each in self._dialogue.speakers if each.playout.heard_until() > now - _ECHO_S]
+            for signal in self._ear.taker.words(at, interjections.meaning(text, " ".join(heard))):
+                self.follow(signal, now)
 
     async def _ask_endpoint(self, audio: Pcm, at: int) -> Callable[[], None]:
         probability = await self._engines.endpoint_worker.call(self._engines.endpoint.probability, audio)

@@ -68,10 +68,12 @@ class Meaning(Enum):
 def meaning(text: str, reply: str = "") -> Meaning:
     """Of `text`, the words of what was said over a reply, or of its beginning.
 
-    `reply`: its own words. What only repeats them is its echo out of the loudspeaker.
+    `reply`: its own words. What only repeats them is its echo out of the loudspeaker, but for a single word that asks
+    for the floor: replies are full of "no" and "what", and an echo is hardly ever that word alone.
     """
     words = _words(text)
-    if words and f" {' '.join(words)} " in f" {' '.join(_words(reply))} ":
+    calls = len(words) == 1 and words[0] in _calls
+    if words and not calls and f" {' '.join(words)} " in f" {' '.join(_words(reply))} ":
         return Meaning.NOTHING
     if any(word in _calls for word in words) or any(call in text for call in _unspaced_calls):
         return Meaning.CALL

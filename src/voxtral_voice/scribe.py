@@ -35,6 +35,8 @@ class Scribe:
         self._turns: dict[str, None] = {}  # ids of what is to be written down, in order; the first of them is being
         self._lost = set[str]()  # ids of what nobody could write down
         self._so_far: asyncio.Task[Callable[[], None]] | None = None
+        self._overhears = False
+        self._overheard: tuple[Item, Callable[[str], None]] | None = None  # what comes after it
 
     def write_down(self, items: Iterable[Item]) -> None:
         """The words of turns that get no answer yet: a later one rests on them. Each is written down once."""
@@ -54,11 +56,19 @@ class Scribe:
         self._so_far = self._spawn(self._recognise(item, show, _SO_FAR))
 
     def overhear(self, item: Item, tell: Callable[[str], None]) -> None:
-        """Recognise what was said over a reply and `tell` it, "" for nothing: the reply may have to stop for it."""
-        self._spawn(self._recognise(item, tell, _INTERJECTION))
+        """Recognise what was said over a reply and `tell` it, "" for nothing: the reply may have to stop for it.
+
+        One at a time: of what comes meanwhile only the latest is, which begins as early.
+        """
+        if self._overhears:
+            self._overheard = (item, tell)
+        else:
+            self._overhears = True
+            self._spawn(self._overhear(item, tell))
 
     def leave_off(self) -> None:
         """A draft is about to hear the same words, or nobody needs them any more: the engine is free for it."""
+        self._overheard = None
         if self._so_far is not None:
             self._so_far.cancel()
 
@@ -90,6 +100,16 @@ class Scribe:
 
     async def _recognise(self, item: Item, tell: Callable[[str], None], priority: int) -> Callable[[], None]:
         return partial(tell, await self._words(item, priority) or "")
+
+    async def _overhear(self, item: Item, tell: Callable[[str], None]) -> Callable[[], None]:
+        return partial(self._tell, tell, await self._words(item, _INTERJECTION) or "")
+
+    def _tell(self, tell: Callable[[str], None], text: str) -> None:
+        self._overhears = False
+        following, self._overheard = self._overheard, None
+        tell(text)
+        if following is not None:
+            self.overhear(*following)
 
     async def _words(self, item: Item, priority: int) -> str | None:
         """None where that fails."""

@@ -26,6 +26,7 @@ from voxtral_voice.speech_run import SpeechRun
 from voxtral_voice.turn_rules import TurnRules
 from voxtral_voice.types import HEAR_HZ
 
+_UNDECIDED = 5 * HEAR_HZ  # no longer does anybody speak over a reply before it is known to be an interruption
 _VERDICT = HEAR_HZ // 20  # the end-of-turn model takes 30 ms and the way there and back
 
 
@@ -86,7 +87,8 @@ class TurnTaker:
         self._fading = self._fading and self._speaking and not clear
         self._clear_end = self.position if clear else self._clear_end
         sure = probability >= rules.sure
-        self._run.add(before, samples, speaking=self._speaking, sure=sure, within=rules.barge_in_within)
+        within = max(rules.barge_in_within, rules.barge_in + samples)
+        self._run.add(before, samples, speaking=self._speaking, sure=sure, within=within)
         if self._state is _State.IDLE:
             return self._idle(reply_heard)
         if self._state is _State.SPEAKING:
@@ -105,9 +107,14 @@ class TurnTaker:
         return self._end() if self.in_turn else []
 
     def words(self, asked_at: int, meaning: Meaning) -> list[Signal]:
-        """What the words that `AskWords` asked for at `asked_at` mean; an answer about earlier ones is ignored."""
+        """What the words that `AskWords` asked for at `asked_at` mean.
+
+        Of an answer about earlier ones it only counts that they ask for the floor: by now there may be more of them.
+        """
         asked = self._words_asked
-        if asked is None or asked.at != asked_at:
+        if asked is None or not (
+            asked.at == asked_at or (meaning is Meaning.CALL and asked.onset < asked_at < asked.at)
+        ):
             return []
         stops = meaning is Meaning.CALL or (self._convinced and meaning is not Meaning.AGREEMENT)
         if stops and self.rules.interrupts:
@@ -183,7 +190,9 @@ class TurnTaker:
         return self._words_asked
 
     def _undecided_since(self) -> int:
-        return self._run.onset if self._words_asked is None else self._words_asked.onset
+        """The first sample of what is undecided; of a long hum only the last seconds may be words."""
+        onset = self._run.onset if self._words_asked is None else self._words_asked.onset
+        return max(onset, self.position - _UNDECIDED)
 
     def _unduck(self) -> list[Signal]:
         if not self._ducked:
