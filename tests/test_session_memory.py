@@ -13,7 +13,7 @@ from scripted import Script
 from voxtral_voice.events import Committed, Transcribed
 from voxtral_voice.types import AudioPart
 
-SIX_TURNS_BYTES = 6 * 32_000  # of the user's sound alone, in 16 bits; their answers take eight times that
+A_TURN_BYTES = 64_000  # a second of the user's sound in floats; its answer is four times that
 
 
 async def turns(c: Conversation, count: int) -> None:
@@ -68,7 +68,7 @@ def test_a_long_conversation_takes_no_more_memory_than_a_short_one() -> None:
         tracemalloc.stop()
         logging.disable(logging.NOTSET)
     assert len(taken) == 4
-    assert max(taken) - taken[0] < SIX_TURNS_BYTES  # no sound of twelve turns, of the long one, its answer
+    assert max(taken) - taken[0] < A_TURN_BYTES  # no sound of twelve turns, of the long one, its answer
 
 
 def test_what_detection_took_for_silence_can_be_committed_as_far_as_it_is_kept() -> None:
