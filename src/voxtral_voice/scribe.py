@@ -35,8 +35,7 @@ class Scribe:
         self._turns: dict[str, None] = {}  # ids of what is to be written down, in order; the first of them is being
         self._lost = set[str]()  # ids of what nobody could write down
         self._so_far: asyncio.Task[Callable[[], None]] | None = None
-        self._overhears = False
-        self._overheard: tuple[Item, Callable[[str], None]] | None = None  # what comes after it
+        self._over: list[tuple[Item, Callable[[str], None]]] = []  # said over a reply; the first of them is being
 
     def write_down(self, items: Iterable[Item]) -> None:
         """The words of turns that get no answer yet: a later one rests on them. Each is written down once."""
@@ -53,22 +52,21 @@ class Scribe:
 
     def follow(self, item: Item, show: Callable[[str], None]) -> None:
         """Recognise the words so far of the turn under way and `show` them."""
-        self._so_far = self._spawn(self._recognise(item, show, _SO_FAR))
+        self._so_far = self._spawn(self._recognise(item, show))
 
     def overhear(self, item: Item, tell: Callable[[str], None]) -> None:
         """Recognise what was said over a reply and `tell` it, "" for nothing: the reply may have to stop for it.
 
         One at a time: of what comes meanwhile only the latest is, which begins as early.
         """
-        if self._overhears:
-            self._overheard = (item, tell)
-        else:
-            self._overhears = True
+        idle = not self._over
+        self._over[1:] = [(item, tell)]
+        if idle:
             self._spawn(self._overhear(item, tell))
 
     def leave_off(self) -> None:
         """A draft is about to hear the same words, or nobody needs them any more: the engine is free for it."""
-        self._overheard = None
+        del self._over[1:]
         if self._so_far is not None:
             self._so_far.cancel()
 
@@ -98,18 +96,17 @@ class Scribe:
             what = "the words could not be written down"
             self._dialogue.emit(TranscriptFailed(self._dialogue.turn, item_id, "internal_error", what))
 
-    async def _recognise(self, item: Item, tell: Callable[[str], None], priority: int) -> Callable[[], None]:
-        return partial(tell, await self._words(item, priority) or "")
+    async def _recognise(self, item: Item, show: Callable[[str], None]) -> Callable[[], None]:
+        return partial(show, await self._words(item, _SO_FAR) or "")
 
     async def _overhear(self, item: Item, tell: Callable[[str], None]) -> Callable[[], None]:
         return partial(self._tell, tell, await self._words(item, _INTERJECTION) or "")
 
     def _tell(self, tell: Callable[[str], None], text: str) -> None:
-        self._overhears = False
-        following, self._overheard = self._overheard, None
+        del self._over[0]
+        if self._over:
+            self._spawn(self._overhear(*self._over[0]))
         tell(text)
-        if following is not None:
-            self.overhear(*following)
 
     async def _words(self, item: Item, priority: int) -> str | None:
         """None where that fails."""
