@@ -297,6 +297,14 @@ def test_of_a_long_hum_only_the_last_seconds_are_in_the_turn() -> None:
     assert barged.at - barged.onset == 5 * HEAR_HZ
 
 
+@pytest.mark.parametrize("meaning", [Meaning.NOTHING, Meaning.AGREEMENT, None])
+@pytest.mark.parametrize("picture", ["~" * 600, "~~~~......" * 60, "~~~....~~......" * 40])
+def test_and_only_their_words_are_asked_for(picture: str, meaning: Meaning | None) -> None:
+    asked = Listener(replace(RULES, agreement=60 * HEAR_HZ), meaning=meaning).hear(picture, over_reply=True)
+    spans = [question.at - question.onset for question in asked.of(AskWords) if isinstance(question, AskWords)]
+    assert 0 < max(spans) <= 5 * HEAR_HZ
+
+
 def test_a_longer_wait_for_the_sound_than_it_is_kept_account_of_still_ends() -> None:
     rules = replace(RULES, barge_in=2 * RULES.barge_in_within)
     assert Listener(rules, meaning=Meaning.NOTHING).hear("#" * 80, over_reply=True).of(BargedIn)

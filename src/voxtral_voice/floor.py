@@ -21,7 +21,6 @@ from voxtral_voice.types import HEAR_HZ, AudioPart, Pcm, VoiceError
 _LEAST_COMMIT_MS = 100
 _TAIL = HEAR_HZ // 5  # of the silence after the last word that stays with the turn's audio
 _ECHO_S = 1.0  # after its last sound a reply may still come back, and its words are known a moment later
-_INTERJECTION = 5 * HEAR_HZ  # of what is said over a reply, its words are looked at
 _INTERJECTION_LEAD = HEAR_HZ // 2  # before the detected start: soft onsets come earlier
 _UNNOTICED = 3 * HEAR_HZ  # of what detection took for no speech, for a client that commits it all the same
 
@@ -221,7 +220,7 @@ class Floor:
             self._dialogue.emit(Unducked(self._dialogue.turn))
 
     def _ask_words(self, at: int, onset: int, end: int) -> None:
-        start = max(onset - _INTERJECTION_LEAD, end - _INTERJECTION, self._last_end)
+        start = max(onset - _INTERJECTION_LEAD, self._last_end)
         audio = AudioPart(self._recording.slice(start, min(end + _TAIL, self._recording.end)))
         self._scribe.overhear(Item("", "user", audio, spoken=True), partial(self._judge_words, at))
 
