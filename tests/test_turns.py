@@ -306,8 +306,10 @@ def test_and_only_their_words_are_asked_for(picture: str, meaning: Meaning | Non
 
 
 def test_a_longer_wait_for_the_sound_than_it_is_kept_account_of_still_ends() -> None:
-    rules = replace(RULES, barge_in=2 * RULES.barge_in_within)
-    assert Listener(rules, meaning=Meaning.NOTHING).hear("#" * 80, over_reply=True).of(BargedIn)
+    patient = config.load(environ={}, overrides={"turns.barge_in_ms": 2000, "turns.barge_in_within_ms": 1000})
+    rules = TurnRules.semantic(patient.turns, patient.vad)
+    (barged,) = Listener(rules, meaning=Meaning.NOTHING).hear("#" * 80, over_reply=True).of(BargedIn)
+    assert barged.at == 63 * WINDOW
 
 
 def test_agreement_does_not_stop_the_reply_although_it_sounds_like_a_beginning() -> None:

@@ -23,7 +23,7 @@ class SpeechRun:
         """Of what it lately had, surely speech."""
 
     def add(self, at: int, samples: int, *, speaking: bool, sure: bool, within: int) -> None:
-        """One window that begins at `at`. `within`: how much of its speech is kept account of."""
+        """One window that begins at `at`. `within`: how much of its speech is kept account of, a window at least."""
         if not speaking:
             self.gap += samples if self.samples else 0
             return
@@ -34,7 +34,7 @@ class SpeechRun:
         self._lately.append((samples, sure))
         self._lately_samples += samples
         self.sure += samples if sure else 0
-        while self._lately_samples > max(within, samples):
+        while self._lately_samples > within:
             gone, was_sure = self._lately.popleft()
             self._lately_samples -= gone
             self.sure -= gone if was_sure else 0

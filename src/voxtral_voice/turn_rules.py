@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from voxtral_voice.config import Turns, Vad
 from voxtral_voice.types import HEAR_HZ
 
+_WINDOW_MS = 32  # of sound judged at once
+
 
 @dataclass(frozen=True, slots=True)
 class TurnRules:
@@ -42,7 +44,8 @@ class TurnRules:
     barge_in_share: float
     """where it is at least this much of the speech"""
     barge_in_within: int
-    """in so much of it lately; also how much undecided speech there is between two looks at its words."""
+    """in so much of it lately, a window more than `barge_in` at least; also how much undecided speech there is between
+    two looks at its words."""
     agreement: int
     """Speech over the reply that stops it although its words agree."""
     gap: int
@@ -94,7 +97,7 @@ def _rules(
         duck=_samples(turns.duck_ms),
         barge_in=_samples(turns.barge_in_ms),
         barge_in_share=turns.barge_in_share,
-        barge_in_within=_samples(turns.barge_in_within_ms),
+        barge_in_within=_samples(max(turns.barge_in_within_ms, turns.barge_in_ms + _WINDOW_MS)),
         agreement=_samples(turns.agreement_ms),
         gap=_samples(turns.gap_ms),
     )

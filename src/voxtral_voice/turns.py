@@ -87,8 +87,7 @@ class TurnTaker:
         self._fading = self._fading and self._speaking and not clear
         self._clear_end = self.position if clear else self._clear_end
         sure = probability >= rules.sure
-        within = max(rules.barge_in_within, rules.barge_in + samples)
-        self._run.add(before, samples, speaking=self._speaking, sure=sure, within=within)
+        self._run.add(before, samples, speaking=self._speaking, sure=sure, within=rules.barge_in_within)
         if self._state is _State.IDLE:
             return self._idle(reply_heard)
         if self._state is _State.SPEAKING:
