@@ -82,6 +82,28 @@ def test_the_oldest_sound_is_forgotten_once_its_words_are_known() -> None:
     assert [item.id for item in made.items if isinstance(item.part, AudioPart)] == ["b"]
 
 
+def test_a_turn_of_several_items_keeps_or_loses_the_sound_of_all() -> None:
+    made = history(said("a", "I would"), said("b", "like", joins=True), said("c", "two"), said("d", "three"))
+    made.forget_audio(2)
+    assert sum(isinstance(item.part, AudioPart) for item in made.items) == 4
+    made.add(said("e", "four"))
+    made.forget_audio(2)
+    assert [item.id for item in made.items if isinstance(item.part, AudioPart)] == ["d", "e"]
+    made.add(said("f", joins=True))  # goes on from where the turn of "e" was cut
+    made.forget_audio(1)
+    assert [item.id for item in made.items if isinstance(item.part, AudioPart)] == ["d", "e", "f"]
+    made.set_text("f", "at last")
+    made.forget_audio(1)
+    assert [item.id for item in made.items if isinstance(item.part, AudioPart)] == ["e", "f"]
+
+
+def test_sound_without_words_is_forgotten_at_once() -> None:
+    made = history(said("a", "one"), said("b"))
+    made.set_text("b", "")
+    made.forget_audio(4)
+    assert [type(item.part).__name__ for item in made.items] == ["AudioPart", "TextPart"]
+
+
 def test_a_model_is_shown_one_message_for_a_turn_that_was_cut_and_joined_again() -> None:
     made = history(
         said("a", "I would like"),

@@ -160,15 +160,31 @@ def test_the_last_turns_stay_sound(count: int, heard: int, tokens: Tokens) -> No
     assert len([token for token in prompt.tokens if token < 0]) == heard * CHUNK_TOKENS
 
 
-def test_every_other_turn_finds_the_conversation_as_it_was_read() -> None:
-    history, heard = History(100, 1_000_000), []
-    for index in range(10):
-        history.add(Item(f"item_{index}", "user", AudioPart(sound(0.1, index))))
-        messages, ids = history.messages()
-        heard.append(ids[heard_from(messages, 4)][0])
-        history.set_text(f"item_{index}", f"words {index}")
-        history.forget_audio(4)
-    assert heard == [f"item_{first}" for first in (0, 0, 0, 0, 2, 2, 4, 4, 6, 6)]
+def first_sound(history: History) -> str:
+    """Id of the first item that is given to the model as sound."""
+    messages, ids = history.messages()
+    start = heard_from(messages, 4)
+    given = zip(messages[start:], ids[start:], strict=True)
+    return next(
+        item_id for message, (item_id, *_) in given if any(isinstance(each, AudioPart) for each in message.parts)
+    )
+
+
+@pytest.mark.parametrize(
+    "parts", [[1] * 10, [1, 2, 1, 2, 1, 1, 1, 2, 1, 1]], ids=["one by one", "some cut and joined again"]
+)
+def test_every_other_turn_finds_the_conversation_as_it_was_read(parts: list[int]) -> None:
+    history, heard = History(100, 1_000_000), list[str]()
+    for turn, count in enumerate(parts):
+        for part in range(count):
+            item_id = f"u{turn}.{part}"
+            history.add(Item(item_id, "user", AudioPart(sound(0.1, 10 * turn + part)), joins=part > 0))
+            heard.append(first_sound(history))
+            history.set_text(item_id, "words")
+            history.forget_audio(4)
+            history.add(Item(f"r{turn}.{part}", "assistant", TextPart("Yes."), void=part < count - 1))
+    firsts = zip(parts, (0, 0, 0, 0, 2, 2, 4, 4, 6, 6), strict=True)
+    assert heard == [f"u{first}.0" for count, first in firsts for _ in range(count)]
 
 
 def test_a_long_conversation_loses_its_oldest_turns_and_keeps_its_form(tokens: Tokens) -> None:

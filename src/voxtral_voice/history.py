@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Literal
 
 from voxtral_voice.types import AudioPart, Message, Role, TextPart, VoiceError
@@ -132,14 +133,19 @@ class History:
             self.replace(replace(item, part=replace(item.part, text=text)))
 
     def forget_audio(self, keep: int) -> None:
-        """Drop the sound of all but the last `keep` items that have a transcript, so that a long talk stays small.
+        """Drop sound whose words are known, so that a long talk stays small: of all but the last `keep` messages, and
+        of every item in which there were none.
 
-        Two at a time where several are kept: a model that has read the conversation so far finds it unchanged at every
-        other turn (`voxtral.prompt.heard_from`).
+        Whole messages, two at a time where several are kept: a model that has read the conversation so far finds it
+        unchanged at every other turn (`voxtral.prompt.heard_from`, which counts messages too).
         """
-        spoken = [item for item in self._items if isinstance(item.part, AudioPart) and item.part.text is not None]
+        sounds = {item.id: item for item in self._items if isinstance(item.part, AudioPart)}
+        spoken = [[sounds[each] for each in ids if each in sounds] for ids in self.messages()[1]]
+        written = [turn for turn in spoken if turn and not any(item.unwritten for item in turn)]
         step = 2 if keep > 1 else 1
-        for item in spoken[: max(0, len(spoken) - keep) // step * step]:
+        old = written[: max(0, len(written) - keep) // step * step]
+        empty = [item for item in sounds.values() if item.part.text == ""]  # no model is shown them
+        for item in (*empty, *chain(*old)):
             self.replace(replace(item, part=TextPart(item.text)))
 
     def delete(self, item_id: str) -> None:
