@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from model_fixtures import model_folder
-from voxtral_voice import config
+from voxtral_voice import __version__, config
 from voxtral_voice.engines.kokoro_choice import Name, faster
 from voxtral_voice.engines.kokoro_onnx import OnnxBuild
 from voxtral_voice.engines.kokoro_torch import TorchBuild
@@ -35,7 +35,7 @@ def test_what_is_measured_is_kept_and_the_models_are_let_go(measured: Path) -> N
     kept = json.loads(measured.read_text(encoding="utf-8"))
     assert set(kept["seconds"]) == {"kokoro", "kokoro-onnx"}
     assert all(0.05 < seconds < 60 for seconds in kept["seconds"].values())
-    assert kept["situation"]["threads"] == 1
+    assert (kept["situation"]["threads"], kept["situation"]["program"]) == (1, __version__)
     assert list(measured.parent.iterdir()) == [measured]
     assert not any(isinstance(each, TorchBuild | OnnxBuild) for each in gc.get_objects())
 
@@ -55,13 +55,15 @@ def test_an_answer_that_is_there_is_taken_as_it_is(
 
 
 @pytest.mark.slow
-def test_another_number_of_threads_is_measured_anew(measured: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", [{"threads": 2}, {"program": "0.0.9"}], ids=["other threads", "an earlier version"])
+def test_what_was_measured_elsewhere_is_measured_anew(measured: Path, tmp_path: Path, other: dict[str, object]) -> None:
     kept = json.loads(measured.read_text(encoding="utf-8"))
     remember = tmp_path / "below" / "kokoro.json"
     remember.parent.mkdir()
-    remember.write_text(json.dumps(kept | {"seconds": {"kokoro": 0.0, "kokoro-onnx": 0.0}}), encoding="utf-8")
-    name = choose(remember, 2)
-    kept = json.loads(remember.read_text(encoding="utf-8"))
-    assert kept["situation"]["threads"] == 2
-    assert kept["faster"] == name
-    assert min(kept["seconds"].values()) > 0.05
+    elsewhere = {"situation": kept["situation"] | other, "seconds": {"kokoro": 0.0, "kokoro-onnx": 0.0}}
+    remember.write_text(json.dumps(kept | elsewhere), encoding="utf-8")
+    name = choose(remember, 1)
+    anew = json.loads(remember.read_text(encoding="utf-8"))
+    assert anew["situation"] == kept["situation"]
+    assert anew["faster"] == name
+    assert min(anew["seconds"].values()) > 0.05

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import onnxruntime
 import torch
 
+from voxtral_voice import __version__
 from voxtral_voice.config import VoiceChoice
 from voxtral_voice.engines import heap
 from voxtral_voice.engines.kokoro import Build, styles
@@ -40,8 +41,8 @@ def faster(onnx_folder: Path, voices: Path, choice: VoiceChoice, threads: int, r
     """ "kokoro" for torch in its faster type, "kokoro-onnx" for onnxruntime, whichever speaks two clauses sooner.
 
     `onnx_folder` and `voices`: as `KokoroOnnx` wants them; `threads`: CPU threads of either. `remember`: the file that
-    keeps the answer; it counts for the same CPU, threads and versions only. Takes about 10 s without an answer there.
-    Raises VoiceError("model_failed") and onnxruntime's errors for damaged models.
+    keeps the answer; it counts for the same CPU, threads and versions only, the program's among them. Takes about 10 s
+    without an answer there. Raises VoiceError("model_failed") and onnxruntime's errors for damaged models.
     """
     situation = _situation(threads, margins_for(choice))
     known = _recall(remember, situation)
@@ -88,6 +89,7 @@ def _situation(threads: int, margins: Margins) -> dict[str, Any]:
         "cpu": _cpu(),
         "threads": threads,
         "margins": asdict(margins),
+        "program": __version__,  # how the torch build works is ours
         "torch": torch.__version__,
         "onnxruntime": onnxruntime.__version__,
     }
