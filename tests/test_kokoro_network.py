@@ -25,9 +25,9 @@ def model() -> Any:
     return kokoro_weights.load(model_folder("kokoro_onnx"))
 
 
-@pytest.fixture(scope="module", params=["channel by channel", "step by step"])
+@pytest.fixture(scope="module", params=["plain", "packed"])
 def network(request: pytest.FixtureRequest) -> Network:
-    return Network(kokoro_weights.load(model_folder("kokoro_onnx")), stepwise=request.param == "step by step")
+    return Network(kokoro_weights.load(model_folder("kokoro_onnx")), pack=request.param == "packed")
 
 
 class _Source(nn.Module):

@@ -55,34 +55,6 @@ def _shares(excerpt: Excerpt, steps: int, device: torch.device) -> Tensor:
     return shares.to(device)
 
 
-class StepwiseConv(nn.Module):
-    """A convolution whose channels lie together in memory, step by step (for `Conv1d` on a CPU).
-
-    oneDNN computes them so: a signal channel by channel it brings into that order and back at every call, which takes
-    as long as the sums. Takes shape [1, channels, steps] in either order in memory, returns it step by step.
-    """
-
-    def __init__(self, source: nn.Conv1d) -> None:
-        super().__init__()
-        assert not isinstance(source.padding, str)
-        weight = source.weight.detach()[:, :, None].contiguous(memory_format=torch.channels_last)
-        self.weight, self.bias = nn.Parameter(weight, requires_grad=False), source.bias
-        self.stride, self.padding, self.dilation = (
-            (1, source.stride[0]),
-            (0, source.padding[0]),
-            (1, source.dilation[0]),
-        )
-        self.groups = source.groups
-        self.mixes = weight.shape[3] == 1 == source.stride[0] * source.groups
-        """Each step for itself: a product of matrices, for which oneDNN takes a third of a convolution's time."""
-
-    def forward(self, signal: Tensor) -> Tensor:
-        if self.mixes:
-            return F.linear(signal[0].t(), self.weight[:, :, 0, 0], self.bias).t()[None]
-        flat = signal[:, :, None].contiguous(memory_format=torch.channels_last)
-        return F.conv2d(flat, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)[:, :, 0]
-
-
 class StyledNorm(nn.Module):
     """Instance norm over time, scaled and shifted by the style in the same pass (for `AdaIN1d`). Batches of one."""
 

@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from voxtral_voice.engines import packed
 from voxtral_voice.engines.kokoro_blocks import (
     HOP_SAMPLES,
     Excerpt,
     Excitation,
     SnakeBlock,
     Spectra,
-    StepwiseConv,
     StyledNorm,
 )
 
@@ -72,10 +72,10 @@ class Margins:
 class Network(nn.Module):
     """Batches of one. Text and sound are worked out in `dtype`, what lies between in float32: durations, pitch."""
 
-    def __init__(self, model: Any, dtype: torch.dtype = torch.float32, *, stepwise: bool = False) -> None:
+    def __init__(self, model: Any, dtype: torch.dtype = torch.float32, *, pack: bool = False) -> None:
         """`model`: what `kokoro_weights.load` gives; its modules are taken over.
 
-        `stepwise`: signals lie in memory as a CPU is quickest with.
+        `pack`: for a CPU: weights and signals lie in memory as oneDNN computes with them, where torch has it.
         """
         super().__init__()
         generator = model.decoder.generator
@@ -88,14 +88,14 @@ class Network(nn.Module):
                     setattr(parent, name, SnakeBlock(child))
                 elif type(child).__name__ == "AdaIN1d":
                     setattr(parent, name, StyledNorm(child))
-        if stepwise:
-            _stepwise(model)
         self.bert, self.bert_encoder = model.bert.to(dtype), model.bert_encoder
         self.text_encoder, self.predictor = model.text_encoder, model.predictor
         self.decoder = model.decoder.to(dtype)
         for module in self.decoder.modules():
-            if isinstance(module, StyledNorm):  # a product as small as theirs takes ten times as long in bfloat16
+            if isinstance(module, StyledNorm):  # products as small as theirs are slower in bfloat16
                 module.float()
+        if pack and packed.available():
+            packed.pack(self, leave=(StyledNorm, Excitation))  # a product with one style is as quick in a plain layer
         self.dtype = dtype
         self.eval().requires_grad_(False)
 
@@ -156,11 +156,3 @@ class Network(nn.Module):
         signal = generator.conv_post(F.leaky_relu(signal)).float()
         bins = generator.post_n_fft // 2 + 1
         return self.spectra.inverse(signal[:, :bins].exp(), signal[:, bins:].sin())[0]
-
-
-def _stepwise(module: nn.Module) -> None:
-    for name, child in module.named_children():
-        if isinstance(child, nn.Conv1d):
-            setattr(module, name, StepwiseConv(child))
-        else:
-            _stepwise(child)

@@ -19,8 +19,8 @@ from voxtral_voice.engines import heap, kokoro_weights
 from voxtral_voice.engines.device_faults import device_faults
 from voxtral_voice.engines.graphs import Captured
 from voxtral_voice.engines.kokoro import Kokoro, tokens
-from voxtral_voice.engines.kokoro_blocks import StepwiseConv
 from voxtral_voice.engines.kokoro_network import FRAME_SAMPLES, Margins, Network
+from voxtral_voice.engines.packed import PackedConv, PackedLinear
 from voxtral_voice.types import SPEAK_HZ, Cancel, Pcm
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 _FRAME_MS = FRAME_SAMPLES * 1000 // SPEAK_HZ
 _BUCKET_FRAMES = 8  # 200 ms: few enough shapes to record, too little to be heard as slower speech
 _USUAL_FRAMES = range(48, 257, _BUCKET_FRAMES)  # clauses of 1.2 to 6.4 s
-_STEPS = (nn.Conv1d, StepwiseConv, nn.ConvTranspose1d, nn.LSTM, nn.Linear)
+_STEPS = (nn.Conv1d, PackedConv, nn.ConvTranspose1d, nn.LSTM, nn.Linear, PackedLinear)
 _TRIAL_FRAMES = 48
 _TRIALS = 3
 _TRIAL_S = 3.0  # no further trial begins after this long, on a busy machine
@@ -121,8 +121,8 @@ class TorchBuild:
     def _load(self, folder: Path, dtype: torch.dtype | None) -> Network:
         if dtype is None and self._device.type == "cpu":
             return _faster(folder)
-        stepwise = self._device.type == "cpu"
-        return Network(kokoro_weights.load(folder), dtype or torch.float32, stepwise=stepwise).to(self._device)
+        pack = self._device.type == "cpu"
+        return Network(kokoro_weights.load(folder), dtype or torch.float32, pack=pack).to(self._device)
 
     def _record(self, sizes: Sequence[int]) -> dict[int, Captured]:
         graph = self._device.type == "cuda"
@@ -189,10 +189,10 @@ def drawn_out(durations: Sequence[int], multiple: int) -> list[int]:
 
 def _faster(folder: Path) -> Network:
     """The network in float32 or bfloat16, whichever this CPU runs faster."""
-    plain = Network(kokoro_weights.load(folder), stepwise=True)
+    plain = Network(kokoro_weights.load(folder), pack=True)
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():  # emulated, it takes seconds a clause
         return plain
-    half = Network(kokoro_weights.load(folder), torch.bfloat16, stepwise=True)
+    half = Network(kokoro_weights.load(folder), torch.bfloat16, pack=True)
     took: dict[Network, list[float]] = {plain: [], half: []}
     begin = time.perf_counter()
     for trial in range(1 + _TRIALS):
