@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from uvicorn.loops.auto import auto_loop_factory
 
 from voxtral_voice import config, logs
 from voxtral_voice.config import Config
@@ -196,4 +197,5 @@ async def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:  # the loop that `serve` runs on
+        sys.exit(runner.run(main()))

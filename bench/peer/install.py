@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PACKAGES = ("pipecat-ai[websocket,kokoro,whisper,silero]==1.14.0", "uvicorn>=0.40")
+PACKAGES = ("pipecat-ai[websocket,kokoro,whisper,silero]==1.14.0", "uvicorn>=0.40", "uvloop")
 
 
 def folder() -> Path:

@@ -50,6 +50,7 @@ from pipecat.transports.websocket.fastapi import FastAPIWebsocketParams, FastAPI
 from pipecat.turns.user_stop import SpeechTimeoutUserTurnStopStrategy, TurnAnalyzerUserTurnStopStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from pipecat.workers.runner import WorkerRunner
+from uvicorn.loops.auto import auto_loop_factory
 
 sys.path.insert(0, str(Path(__file__).parent))
 import pipecat_replies  # noqa: E402
@@ -267,4 +268,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:  # uvloop, as ours
+        runner.run(main())
