@@ -166,7 +166,8 @@ def trimmed(pcm: Pcm, choice: VoiceChoice) -> Pcm:
     """`pcm` (shape [samples], 24 kHz) without the near-silence around the words, its edges faded.
 
     Kokoro starts each utterance with 245-465 ms below 1-2 % of the peak. Only the waveform may be cut: shortening the
-    first duration inside the model loses the first word. Empty when there is no sound at all.
+    first duration inside the model loses the first word. Where `pcm` ends sooner than the pause behind the words,
+    silence follows. Empty when there is no sound at all.
     """
     level = np.abs(pcm)
     peak = float(level.max(initial=0.0))
@@ -174,11 +175,11 @@ def trimmed(pcm: Pcm, choice: VoiceChoice) -> Pcm:
         return np.zeros(0, np.float32)
     (loud,) = np.nonzero(level > choice.trim_level * peak)
     start = max(0, int(loud[0]) - choice.trim_keep_ms * SPEAK_HZ // 1000)
-    end = min(len(pcm), int(loud[-1]) + 1 + choice.trim_tail_keep_ms * SPEAK_HZ // 1000)
+    end = int(loud[-1]) + 1 + choice.trim_tail_keep_ms * SPEAK_HZ // 1000
     kept: Pcm = np.clip(pcm[start:end], -1.0, 1.0)
     edge = _EDGE_MS * SPEAK_HZ // 1000
     head = min(edge, int(loud[0]) - start)  # never over the first sound itself
     tail = min(edge, len(kept))
     kept[:head] *= np.linspace(0.0, 1.0, head, endpoint=False, dtype=np.float32)
     kept[len(kept) - tail :] *= np.linspace(1.0, 0.0, tail, dtype=np.float32)
-    return kept
+    return np.pad(kept, (0, end - start - len(kept)))

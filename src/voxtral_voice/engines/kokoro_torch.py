@@ -26,6 +26,7 @@ from voxtral_voice.types import SPEAK_HZ, Cancel, Pcm
 log = logging.getLogger(__name__)
 
 _FRAME_MS = FRAME_SAMPLES * 1000 // SPEAK_HZ
+_AFTER_FRAMES = 3  # one that a last sound may reach into, two that stand for the silence in the norms
 _BUCKET_FRAMES = 8  # 200 ms: few enough shapes to record, too little to be heard as slower speech
 _USUAL_FRAMES = range(48, 257, _BUCKET_FRAMES)  # clauses of 1.2 to 6.4 s
 _STEPS = (nn.Conv1d, PackedConv, nn.ConvTranspose1d, nn.LSTM, nn.Linear, PackedLinear)
@@ -170,9 +171,11 @@ class KokoroTorch(Kokoro):
 
 
 def margins_for(choice: VoiceChoice) -> Margins:
-    """What of the silence is kept beside the words, and what the norms and the finding of the words need beyond it."""
-    before, after = (-(-ms // _FRAME_MS) for ms in (choice.trim_keep_ms, choice.trim_tail_keep_ms))
-    return Margins(before + 2, after + 1)
+    """What of the silence is worked out: before the words what is kept, behind them what may still be heard.
+
+    The rest of the pause behind a clause is silence like any other (`kokoro.trimmed`).
+    """
+    return Margins(-(-choice.trim_keep_ms // _FRAME_MS) + 1, _AFTER_FRAMES)
 
 
 def drawn_out(durations: Sequence[int], multiple: int) -> list[int]:
