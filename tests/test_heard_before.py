@@ -100,6 +100,6 @@ def test_only_the_latest_beginnings_are_kept(listener: Listener) -> None:
 
 
 def test_a_cut_is_between_words_where_it_is_quiet_long_enough() -> None:
-    sound = np.concatenate([words(1), PAUSE, words(1)])
-    inside = {at_ms for at_ms in range(1000, 1300, 10) if is_quiet(sound, at_ms * 16)}
-    assert inside == set(range(1100, 1200, 10))
+    sound = np.concatenate([words(1), PAUSE, PAUSE, words(1)])
+    inside = {at_ms for at_ms in range(900, 1600, 10) if is_quiet(sound, at_ms * 16)}
+    assert inside == set(range(1100, 1320, 10))

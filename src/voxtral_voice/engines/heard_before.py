@@ -21,7 +21,10 @@ _KEPT = 32  # beginnings, of all sessions: their words and a digest each, no sou
 _TAIL = HEAR_HZ // 20  # samples, enough to tell most beginnings apart without reading all of them
 _LEAST_S = 3.0  # of a beginning and of what follows: a recogniser guesses at the words of less
 _FRAME = HEAR_HZ // 50
-_QUIET_FRAMES = (5, 3)  # before and behind the cut: longer than a stop consonant is closed, so it is between words
+_QUIET_FRAMES = (
+    5,
+    10,
+)  # before and behind the cut: a pause between phrases, where the words on either side stand alone
 _QUIET = 0.1  # of the loudest frames' amplitude
 
 
