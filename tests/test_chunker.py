@@ -43,11 +43,21 @@ def test_a_reply_without_punctuation_still_starts_early_and_is_cut_between_words
     assert all(clause.endswith(" ") and len(clause) <= 160 for clause in clauses)
 
 
+def test_a_long_sentence_without_a_comma_is_cut_where_a_phrase_begins() -> None:
+    assert chunk(
+        "I heard you. You said: The train to the coast leaves at a quarter past nine, and it stops often."
+    ) == [
+        "I heard you. ",
+        "You said: The train to the coast leaves ",
+        "at a quarter past nine, and it stops often.",
+    ]
+
+
 def test_clauses_grow_so_that_synthesis_keeps_ahead_of_the_voice() -> None:
     lengths = [len(clause) for clause in chunk("some words, " * 60)]
-    assert lengths[0] < lengths[1] <= 70
-    assert 70 < lengths[2] <= 140
-    assert 140 < max(lengths) <= 160
+    assert lengths[0] < lengths[1] <= 56
+    assert 56 < lengths[2] <= 112
+    assert 112 < max(lengths) <= 160
 
 
 @pytest.mark.parametrize("step", [1, 7, 10_000])
