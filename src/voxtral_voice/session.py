@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
@@ -55,6 +56,7 @@ class Session:
         self._floor = Floor(self._ear, self._dialogue, self._scribe, engines, config, metrics, self._spawn)
         self._idle = Idle(self._dialogue, self._ear)
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
         self._tasks: set[asyncio.Task[Callable[[], None]]] = set()
         self._closing = False
         self._languages = engines.understander.languages
@@ -196,14 +198,20 @@ class Session:
         self._dialogue.emit(Failed(self._dialogue.turn, code, message, event_id, param))
 
     def _set_timer(self) -> None:
-        """One timer for whatever comes next by itself: a packet, a silence to assume, a silence that was too long."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """One timer for whatever comes next by itself: a packet, a silence to assume, a silence that was too long.
+
+        Nearly every frame puts it off. Then it fires too early, finds nothing to do and is set anew.
+        """
         next_ones = (self._dialogue.next_at(), self._ear.missing_at(), self._idle.due_at(self._loop.time()))
-        times = [at for at in next_ones if at is not None]
-        if times:
-            self._timer = self._loop.call_at(min(times), self._post, self._tick)
+        due = min([at for at in next_ones if at is not None], default=math.inf)
+        if due < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer, self._timer_at = self._loop.call_at(due, self._fire), due
+
+    def _fire(self) -> None:
+        self._timer, self._timer_at = None, math.inf
+        self._post(self._tick)
 
     async def _tick(self) -> None:
         silence = self._ear.missing(self._loop.time())
