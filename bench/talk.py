@@ -13,13 +13,17 @@ import sys
 from contextlib import aclosing
 from dataclasses import replace
 
+import jiwer
+from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
+
 from bench.clips import recorded, spoken
 from bench.report import Report, arguments
-from bench.words import wrong
 from voxtral_voice import audio, config, talk
 from voxtral_voice.engines.protocols import Engines
 from voxtral_voice.settings import SessionSettings
 from voxtral_voice.types import HEAR_HZ, SPEAK_HZ, Pcm
+
+_normalise = EnglishTextNormalizer({})
 
 
 async def read_back(pcm: Pcm, engines: Engines) -> str:
@@ -32,8 +36,8 @@ async def read_back(pcm: Pcm, engines: Engines) -> str:
 
 def pooled_wer(pairs: list[tuple[str, str]]) -> float:
     """Errors over words of (truth, hypothesis) pairs."""
-    errors, words = wrong(pairs)
-    return errors / words
+    truths, hypotheses = zip(*[(_normalise(a), _normalise(b)) for a, b in pairs], strict=True)
+    return float(jiwer.wer(list(truths), list(hypotheses)))
 
 
 async def main() -> int:

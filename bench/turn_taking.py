@@ -27,25 +27,13 @@ from voxtral_voice import config, talk
 from voxtral_voice.audio import Framer
 from voxtral_voice.engines.protocols import Engines
 from voxtral_voice.recording import Recording
-from voxtral_voice.signals import AskEndpoint, Ended, Paused, Signal, Started
+from voxtral_voice.signals import AskEndpoint, Ended, Signal, Started
 from voxtral_voice.turn_rules import TurnRules
 from voxtral_voice.turns import TurnTaker
 from voxtral_voice.types import HEAR_HZ, Pcm
 
 _SHORT_MS = 900
 _FACTORS = (0.5, 0.7, 0.85, 1.0, 1.25, 1.5, 2.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """The turns of a clip by one rule."""
-
-    ends_ms: list[int]
-    """Ends of speech, in ms of the recording."""
-    known_ms: list[int]
-    """When each of these was known."""
-    pauses: list[tuple[int, int]]
-    """(where the turn begins, where it paused and was heard up to), in samples at 16 kHz."""
 
 
 class Listened:
@@ -55,29 +43,24 @@ class Listened:
         self.clip = clip
         self._engines = engines
         self._finished: dict[tuple[int, int], float] = {}
-        self._recording = Recording(len(clip.pcm))
         state = engines.detector.start()
         self.windows: list[tuple[Pcm, float]] = []
         for window in Framer(engines.detector.window_samples).push(clip.pcm):
             probability, state = engines.detector.probability(window, state)
             self.windows.append((window, probability))
-            self._recording.add(window)
 
-    def sound(self, start: int, end: int) -> Pcm:
-        """[start, end) of the clip, samples at 16 kHz, as a session keeps it."""
-        return self._recording.slice(start, end)
-
-    def finished(self, start: int, at: int) -> float:
+    def finished(self, recording: Recording, start: int, at: int) -> float:
         if (start, at) not in self._finished:
-            self._finished[start, at] = self._engines.endpoint.probability(self.sound(start, at))
+            self._finished[start, at] = self._engines.endpoint.probability(recording.slice(start, at))
         return self._finished[start, at]
 
-    def run(self, rules: TurnRules, delay_ms: int) -> Taken:
-        """`delay_ms`: until the end-of-turn model has answered."""
-        taker, start = TurnTaker(rules), 0
+    def run(self, rules: TurnRules, delay_ms: int) -> tuple[list[int], list[int]]:
+        """(ends of speech, moments at which the turn was known to be over), both in ms of the recording."""
+        taker, recording, start = TurnTaker(rules), Recording(len(self.clip.pcm)), 0
         waiting: deque[tuple[int, float, int]] = deque()  # (due, probability, asked at)
-        taken = Taken([], [], [])
+        ends, known = [], []
         for window, probability in self.windows:
+            recording.add(window)
             signals: list[Signal] = taker.window(probability, len(window), reply_heard=False)
             while waiting and waiting[0][0] <= taker.position:
                 _, finished, asked_at = waiting.popleft()
@@ -86,14 +69,12 @@ class Listened:
                 if isinstance(signal, Started):
                     start = max(0, signal.onset - rules.prefix)
                 elif isinstance(signal, AskEndpoint):
-                    finished = self.finished(start, signal.at)
+                    finished = self.finished(recording, start, signal.at)
                     waiting.append((signal.at + delay_ms * HEAR_HZ // 1000, finished, signal.at))
-                elif isinstance(signal, Paused):
-                    taken.pauses.append((start, signal.at))
                 elif isinstance(signal, Ended):
-                    taken.ends_ms.append(signal.speech_end * 1000 // HEAR_HZ)
-                    taken.known_ms.append(signal.at * 1000 // HEAR_HZ)
-        return taken
+                    ends.append(signal.speech_end * 1000 // HEAR_HZ)
+                    known.append(signal.at * 1000 // HEAR_HZ)
+        return ends, known
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +91,13 @@ class Result:
 def judge(heard: list[Listened], rules: TurnRules, delay_ms: int) -> Result:
     result = Result([], {"mid": 0, "complete": 0}, [])
     for each in heard:
-        taken = each.run(rules, delay_ms)
+        ends, known = each.run(rules, delay_ms)
         for kind in result.cut:
-            result.cut[kind] += sum(length < _SHORT_MS for length in cut_pauses(each.clip, taken.ends_ms, kind))
-        if cut_pauses(each.clip, taken.ends_ms, "mid"):
+            result.cut[kind] += sum(length < _SHORT_MS for length in cut_pauses(each.clip, ends, kind))
+        if cut_pauses(each.clip, ends, "mid"):
             result.names.append(each.clip.name)
-        if each.clip.ends_turn and taken.known_ms:
-            result.waits_ms.append(taken.known_ms[-1] - each.clip.speech_end_ms)
+        if each.clip.ends_turn and known:
+            result.waits_ms.append(known[-1] - each.clip.speech_end_ms)
     return result
 
 

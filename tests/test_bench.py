@@ -66,7 +66,6 @@ def test_soak_holds_conversations_and_gives_every_file_back(tmp_path: Path) -> N
     ("bench", "row"),
     [
         ("turn_taking", "medium: end of turn known"),
-        ("hearing", "turns whose beginning was known"),
         ("voice_to_voice", "voice_to_voice_sent_ms"),
         ("components", "silero, a window of 32 ms"),
         ("barge_in", "start of speech to stopped"),

@@ -21,7 +21,6 @@ from bench.report import Report
 from bench.server_process import Spent
 from bench.soak import growth
 from bench.tables import main, put, table
-from bench.words import wrong
 
 
 def sound(at_s: float, sound_s: float = 0.04) -> Noted:
@@ -83,12 +82,6 @@ def test_a_ratio_is_of_medians_and_of_90th_percentiles() -> None:
     assert (report.rows[0]["median"], report.rows[0]["p90"]) == (0.5, 0.25)
     report.ratio("nothing", [], [1.0])
     assert report.notes == ["nothing: not measured"]
-
-
-def test_words_are_wrong_that_are_others_left_out_or_too_many() -> None:
-    said = "Should I get a dog, or a cat?"
-    assert wrong([(said, "should I get a dog or a cat")]) == (0, 8)
-    assert wrong([(said, "Should I get the dog or cat, then?"), ("Yes.", "")]) == (4, 9)
 
 
 def test_results_go_where_the_document_has_a_place_for_them(

@@ -6,7 +6,7 @@ import numpy as np
 
 from voxtral_voice.types import HEAR_HZ, Pcm
 
-LONGEST_S = 28.0
+_LONGEST_S = 28.0
 _SHORTEST_S = 20.0
 _BLANK_PEAK = 1e-3  # -60 dBFS: nobody speaks below it, and recognisers hear "you" in it
 
@@ -14,8 +14,8 @@ _BLANK_PEAK = 1e-3  # -60 dBFS: nobody speaks below it, and recognisers hear "yo
 def stretches(pcm: Pcm) -> list[Pcm]:
     """Cut into stretches of at most 28 s, each at the quietest place between its 20th and 28th second."""
     found = []
-    while len(pcm) > LONGEST_S * HEAR_HZ:
-        first, last = int(_SHORTEST_S * HEAR_HZ), int(LONGEST_S * HEAR_HZ)
+    while len(pcm) > _LONGEST_S * HEAR_HZ:
+        first, last = int(_SHORTEST_S * HEAR_HZ), int(_LONGEST_S * HEAR_HZ)
         frame = HEAR_HZ // 20
         energy = np.square(pcm[first:last].reshape(-1, frame)).mean(axis=1)
         around = np.convolve(energy, np.ones(5) / 5, mode="valid")  # 250 ms: a pause, not a gap inside a word

@@ -97,7 +97,6 @@ def _voxtral(plan: Plan, folders: Mapping[str, Path], config: Config) -> Underst
 
 def _cascade(folders: Mapping[str, Path], config: Config) -> Understander:
     from voxtral_voice.engines.cascade import Cascade, TextReplier
-    from voxtral_voice.engines.heard_before import HeardBefore
     from voxtral_voice.engines.template import Template
     from voxtral_voice.engines.whisper import Hearing, Whisper
 
@@ -114,7 +113,7 @@ def _cascade(folders: Mapping[str, Path], config: Config) -> Understander:
         # A token is many small products: a second thread gains 12 % and, where cores are shared, waits at each of them.
         torch.set_num_threads(1)
         replier = SmolLM2(folders["smollm2"], context_tokens=config.reply.context_tokens)
-    return Cascade(HeardBefore(hearing), replier, config.reply.without_voice)
+    return Cascade(hearing, replier, config.reply.without_voice)
 
 
 def _voice(plan: Plan, folders: Mapping[str, Path], config: Config) -> Synthesizer:
