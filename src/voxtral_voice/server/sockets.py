@@ -33,7 +33,10 @@ CLOSE_FULL = 1013
 
 _FAREWELL_S = 1.0
 _BREATH_S = 0.1  # the socket is not read after what came too fast
-_IN_A_ROW = 16  # messages, of the thousands that may come in one packet: others have their turn in between
+_IN_A_ROW_BYTES = (
+    64 * 1024
+)  # of the thousands of messages that may come in one packet: others have their turn in between
+_LEAST_BYTES = 4 * 1024  # that a message counts as: a small one costs as much
 _AS_BASE64 = 4 / 3  # sound in a binary frame takes this much less room
 
 
@@ -199,7 +202,7 @@ class Connection:
                         await self._socket.send_text(json.dumps(message, ensure_ascii=False, separators=(",", ":")))
 
     async def _receive(self, session: Session) -> None:
-        taken = 0
+        in_a_row = 0
         while True:
             frame = await self._socket.receive()
             if frame["type"] == "websocket.disconnect":
@@ -218,7 +221,8 @@ class Connection:
                 answers = [self._error(error, fault=False)]
             if answers:  # what needs none is obeyed also while the client reads nothing: it may be an interruption
                 await self._send(answers)
-            taken += 1
-            if taken % _IN_A_ROW == 0:
+            in_a_row += max(size, _LEAST_BYTES)
+            if in_a_row >= _IN_A_ROW_BYTES:
+                in_a_row = 0
                 await asyncio.sleep(0)
             await session.caught_up()  # meanwhile the socket is not read and TCP holds the rest
