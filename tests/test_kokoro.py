@@ -197,4 +197,7 @@ def test_only_the_silence_around_the_words_is_cut() -> None:
     keep, tail = choice.trim_keep_ms * 24, choice.trim_tail_keep_ms * 24
     assert len(cut) == pytest.approx(keep + 2 * 2400 + 240 + tail, abs=4)
     np.testing.assert_array_equal(cut[keep:][:2300], word[1:2301])  # the first sample of a sine is 0: below the level
+    at_once = trimmed(np.concatenate([quiet, word]), choice)  # the pause behind it has not been worked out
+    assert len(at_once) == pytest.approx(keep + 2400 + tail, abs=4)
+    assert not at_once[keep + 2400 :].any()
     assert len(trimmed(np.zeros(100, np.float32), choice)) == 0

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from model_fixtures import model_folder
+from voxtral_voice.config import load
 from voxtral_voice.engines import kokoro_weights
 from voxtral_voice.engines.kokoro import styles, tokens
 from voxtral_voice.engines.kokoro_blocks import HOP_SAMPLES, Excerpt, Excitation, SnakeBlock, Spectra
 from voxtral_voice.engines.kokoro_network import FRAME_SAMPLES, Margins, Network
+from voxtral_voice.engines.kokoro_torch import margins_for
 
 pytestmark = pytest.mark.models
 CLAUSE = "ðə lˈIbɹˌɛɹi ˈOpᵊnz æt nˈIn təmˈɑɹO mˈɔɹnɪŋ."
@@ -120,7 +122,7 @@ def test_words_are_found_by_their_loudness() -> None:
 
 @torch.inference_mode()
 def test_leaving_the_silence_out_changes_neither_the_words_nor_their_loudness(network: Network) -> None:
-    clause, margins = "ˈI hˈɜɹd ju.", Margins(before=3, after=6)
+    clause, margins = "ˈI hˈɜɹd ju.", margins_for(load().voice)
     ids = torch.tensor([tokens(clause)])
     style = torch.from_numpy(styles(model_folder("kokoro_voices"), "af_heart")[len(clause) - 1])
     said = network.read(ids, style, 1.0)
