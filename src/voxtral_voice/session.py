@@ -56,6 +56,7 @@ class Session:
         self._floor = Floor(self._ear, self._dialogue, self._scribe, engines, config, metrics, self._spawn)
         self._idle = Idle(self._dialogue, self._ear)
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
         self._tasks: set[asyncio.Task[Callable[[], None]]] = set()
         self._closing = False
         self._languages = engines.understander.languages
@@ -203,14 +204,13 @@ class Session:
         """
         next_ones = (self._dialogue.next_at(), self._ear.missing_at(), self._idle.due_at(self._loop.time()))
         due = min([at for at in next_ones if at is not None], default=math.inf)
-        if self._timer is not None:
-            if self._timer.when() <= due:
-                return
-            self._timer.cancel()
-        self._timer = self._loop.call_at(due, self._fire) if due < math.inf else None
+        if due < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer, self._timer_at = self._loop.call_at(due, self._fire), due
 
     def _fire(self) -> None:
-        self._timer = None
+        self._timer, self._timer_at = None, math.inf
         self._post(self._tick)
 
     async def _tick(self) -> None:
