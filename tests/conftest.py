@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import uvloop
 from httpx._config import DEFAULT_TIMEOUT_CONFIG
 from httpx._transports import default as transports
 
@@ -19,3 +22,8 @@ for kind in ("connect", "read", "write", "pool"):
     setattr(DEFAULT_TIMEOUT_CONFIG, kind, 60.0)
 
 pytest_plugins = ["model_fixtures", "whole_program", "voxtral_fixtures", "worker_process"]
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop on which uvicorn runs the server: it differs from asyncio's own."""
+    return {"uvloop": uvloop.new_event_loop}

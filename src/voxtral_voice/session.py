@@ -56,7 +56,7 @@ class Session:
         self._floor = Floor(self._ear, self._dialogue, self._scribe, engines, config, metrics, self._spawn)
         self._idle = Idle(self._dialogue, self._ear)
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = math.inf
+        self._timer_at = math.inf  # kept here, since a timer of uvloop's that is due already cannot say when it was
         self._tasks: set[asyncio.Task[Callable[[], None]]] = set()
         self._closing = False
         self._languages = engines.understander.languages
