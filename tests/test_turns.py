@@ -67,7 +67,7 @@ def test_thinking_begins_at_the_first_silent_window_as_often_as_the_turn_has_ear
 
 
 def test_a_word_that_fades_is_drafted_on_and_its_silence_begins_when_it_has_faded() -> None:
-    early = replace(RULES, draft_early=32 * 16)
+    early = replace(RULES, draft_early=32 * 16, early_drafts_per_s=1.0)
     listener = Listener(early, finished=0.6).hear("#" * 10 + "+++" + "." * 20)
     paused, ended = (listener.of(kind)[0] for kind in (Paused, Ended))
     assert paused.at == 11 * WINDOW
@@ -80,6 +80,19 @@ def test_a_word_that_fades_is_drafted_on_and_its_silence_begins_when_it_has_fade
         ("Resumed", 14),
         ("Paused", 17),
     ]
+
+
+def test_a_voice_that_becomes_softer_is_drafted_on_once_until_it_is_sure_again() -> None:
+    early = replace(RULES, draft_early=32 * 16, early_drafts_per_s=9.0)
+    ends = Listener(early, finished=0.6).hear("#" * 10 + "~+" + "." * 20)
+    assert [signal.at // WINDOW for signal in ends.of(Paused)] == [11]
+    assert ends.of(Ended) == [Ended(22 * WINDOW, 12 * WINDOW)]  # as without the draft
+    soft = Listener(early).hear("#" * 10 + "~" * 20)  # 96 ms may be a word's end; more of it is speech
+    assert [(type(s).__name__, s.at // WINDOW) for s in soft.log if isinstance(s, Paused | Resumed)] == [
+        ("Paused", 11),
+        ("Resumed", 15),
+    ]
+    assert [signal.at // WINDOW for signal in soft.hear("#~").of(Paused)] == [11, 32]
 
 
 def test_without_an_allowance_a_turn_has_one_early_draft() -> None:

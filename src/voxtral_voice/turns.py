@@ -58,11 +58,13 @@ class TurnTaker:
         self._agrees = False  # what has been said of it so far
         self._convinced = False  # its sound alone would have stopped the reply
         self._speech_end = 0
-        self._clear_end = 0  # of what was surely speech
+        self._clear_end = 0  # of what was speech by itself, and not by what came before
+        self._sure_end = 0  # of what was surely speech
         self._fading = False  # a pause has been drafted on, and what follows may still be the end of the word before
         self._probability = 0.0  # the end-of-turn model's last word on this pause
         self._asked_at = 0
         self._early_drafts = 0  # of this turn
+        self._early_at = 0  # where the last one was made
 
     @property
     def in_turn(self) -> bool:
@@ -82,11 +84,12 @@ class TurnTaker:
         before = self.position
         self.position += samples
         rules = self.rules
-        clear = probability >= rules.onset
+        clear, sure = probability >= rules.onset, probability >= rules.sure
         self._speaking = clear or (self._speaking and probability >= rules.offset)
-        self._fading = self._fading and self._speaking and not clear
+        fades = not clear or (not sure and self.position - self._sure_end <= rules.draft)
+        self._fading = self._fading and self._speaking and fades
         self._clear_end = self.position if clear else self._clear_end
-        sure = probability >= rules.sure
+        self._sure_end = self.position if sure else self._sure_end
         self._run.add(before, samples, speaking=self._speaking, sure=sure, within=rules.barge_in_within)
         if self._state is _State.IDLE:
             return self._idle(reply_heard)
@@ -206,7 +209,7 @@ class TurnTaker:
         self._speech_end = self.position - run.gap
         if self._words_asked is not None and not run.samples:
             self._speech_end = self._words_asked.end
-        self._clear_end = self._speech_end
+        self._clear_end = self._sure_end = self._speech_end
         self._ducked, self._words_asked, self._words_asked_of = False, None, 0
         self._agrees = self._convinced = False
         run.end()
@@ -218,22 +221,24 @@ class TurnTaker:
             self._run.end()
         if self.position - self._onset >= self.rules.longest:
             return self._end(too_long=True)
-        silence, fading = self.position - self._speech_end, self.position - self._clear_end
-        early = silence < self.rules.draft
-        if early and (self._early_drafts >= self._early_drafts_allowed() or fading < self.rules.draft_early):
-            return []
-        self._early_drafts += early
+        if self.position - self._speech_end < self.rules.draft:
+            if not self._may_draft_early():
+                return []
+            self._early_drafts += 1
+            self._early_at = self.position
         self._fading = self._speaking
         self._state = _State.PAUSED
         self._probability = 0.0
         return [Paused(self.position, self._speech_end), *self._ask(), *self._commit()]
 
-    def _early_drafts_allowed(self) -> int:
-        """Most short silences lie between two words, so a turn has only so many tries."""
+    def _may_draft_early(self) -> bool:
+        """Where a word ends the voice fades first, but most short silences lie between two words: a turn has only so
+        many tries, and of fading alone it has one until the voice is sure again."""
         rules = self.rules
-        if rules.draft_early >= rules.draft:
-            return 0
-        return 1 + int((self.position - self._onset) / HEAR_HZ * rules.early_drafts_per_s)
+        faded = self._sure_end > self._early_at and self.position - self._sure_end >= rules.draft_early
+        if rules.draft_early >= rules.draft or not (faded or self.position - self._clear_end >= rules.draft_early):
+            return False
+        return self._early_drafts < 1 + int((self.position - self._onset) / HEAR_HZ * rules.early_drafts_per_s)
 
     def _in_pause(self) -> list[Signal]:
         rules = self.rules
