@@ -27,7 +27,7 @@ from voxtral_voice import config, talk
 from voxtral_voice.audio import Framer
 from voxtral_voice.engines.protocols import Engines
 from voxtral_voice.recording import Recording
-from voxtral_voice.signals import AskEndpoint, Ended, Signal, Started
+from voxtral_voice.signals import AskEndpoint, Ended, Paused, Signal, Started
 from voxtral_voice.turn_rules import TurnRules
 from voxtral_voice.turns import TurnTaker
 from voxtral_voice.types import HEAR_HZ, Pcm
@@ -54,11 +54,12 @@ class Listened:
             self._finished[start, at] = self._engines.endpoint.probability(recording.slice(start, at))
         return self._finished[start, at]
 
-    def run(self, rules: TurnRules, delay_ms: int) -> tuple[list[int], list[int]]:
-        """(ends of speech, moments at which the turn was known to be over), both in ms of the recording."""
+    def run(self, rules: TurnRules, delay_ms: int) -> tuple[list[int], list[int], int]:
+        """(ends of speech, moments at which the turn was known to be over), both in ms of the recording, and how often
+        a draft was begun."""
         taker, recording, start = TurnTaker(rules), Recording(len(self.clip.pcm)), 0
         waiting: deque[tuple[int, float, int]] = deque()  # (due, probability, asked at)
-        ends, known = [], []
+        ends, known, drafts = [], [], 0
         for window, probability in self.windows:
             recording.add(window)
             signals: list[Signal] = taker.window(probability, len(window), reply_heard=False)
@@ -71,13 +72,15 @@ class Listened:
                 elif isinstance(signal, AskEndpoint):
                     finished = self.finished(recording, start, signal.at)
                     waiting.append((signal.at + delay_ms * HEAR_HZ // 1000, finished, signal.at))
+                elif isinstance(signal, Paused):
+                    drafts += 1
                 elif isinstance(signal, Ended):
                     ends.append(signal.speech_end * 1000 // HEAR_HZ)
                     known.append(signal.at * 1000 // HEAR_HZ)
-        return ends, known
+        return ends, known, drafts
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Result:
     """Of one rule over all clips."""
 
@@ -86,12 +89,14 @@ class Result:
     """Pauses shorter than 0.9 s that ended the turn, by kind."""
     names: list[str]
     """Clips cut in mid-thought."""
+    drafts: int = 0
 
 
 def judge(heard: list[Listened], rules: TurnRules, delay_ms: int) -> Result:
     result = Result([], {"mid": 0, "complete": 0}, [])
     for each in heard:
-        ends, known = each.run(rules, delay_ms)
+        ends, known, drafts = each.run(rules, delay_ms)
+        result.drafts += drafts
         for kind in result.cut:
             result.cut[kind] += sum(length < _SHORT_MS for length in cut_pauses(each.clip, ends, kind))
         if cut_pauses(each.clip, ends, "mid"):
@@ -113,6 +118,9 @@ def _tabulate(report: Report, heard: list[Listened], rules: Callable[[str], Turn
             n = _short(heard, kind)
             report.figure(f"{eagerness}: {kind} pauses < 0.9 s that ended the turn", cut, n, "pauses")
         report.values(f"{eagerness}: end of turn known", result.waits_ms)
+        if eagerness == "medium":
+            length_s = sum(len(each.clip.pcm) for each in heard) / HEAR_HZ
+            report.figure("drafts begun in a second of recording", result.drafts / length_s, len(heard), "/s")
         if eagerness == "medium" and result.names:
             report.notes.append(f"cut in mid-thought, longer pauses included: {', '.join(result.names)}")
 
